@@ -1,0 +1,423 @@
+"""The command line: parses, prints, exits; the only file that does.
+
+What a program may want to read goes to stdout; progress, notices and errors go to stderr. Each command imports
+its verb inside, so that `--help` and `table` stay instant.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import click
+
+from .errors import AvbenchError, unknown
+
+if TYPE_CHECKING:
+    from .generate import Generated
+    from .score import Scored
+    from .workers import Progress
+
+__all__ = ["app", "main"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Choice = Literal["never", "failed", "all"]
+
+EXIT_INCOMPLETE = 4
+EXIT_INTERNAL = 70
+EXIT_INTERRUPTED = 130
+
+
+def main() -> None:
+    """The console script. Exit codes: 0 ok, 1 failed check, 2 usage, 3 incomparable, 4 incomplete, 70 internal error."""
+    try:
+        sys.exit(app.main(standalone_mode=False))
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        say("stopped; the same command continues from here.")
+        sys.exit(EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except AvbenchError as error:
+        say(f"error: {error}")
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception:
+        traceback.print_exc()
+        say("error: this is a fault of avbench; please report it with the lines above.")
+        sys.exit(EXIT_INTERNAL)
+
+
+def say(line: str) -> None:
+    """One line for a person."""
+    click.echo(line, err=True)
+
+
+# Options that several commands share -----------------------------------------------------------------------------
+
+
+def option(*names: str, **settings: Any) -> Callable[[Command], Command]:
+    """A click option whose default is shown."""
+    return click.option(*names, show_default=settings.pop("show_default", True), **settings)
+
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+runs_option = option("--runs", type=FOLDER, default=Path("runs"), help="Folder of METHOD/SPLIT folders.")
+data_option = option(
+    "--data", type=FOLDER, help="Folder that holds SPLIT/ with its media.  [default: AVBENCH_HOME/media]"
+)
+split_option = option("--split", default="demo", help="Which split; `avbench ls splits` lists them.")
+limit_option = option("--limit", type=int, help="Only the first N pairs; marks the run, and no table takes it unasked.")
+workers_option = option("--workers", type=int, help="Worker processes; never changes a number.  [default: one per CPU]")
+profile_option = option("--profile", help="Which family of recipes.  [default: the split's]")
+overwrite_option = option(
+    "--overwrite",
+    type=click.Choice(["never", "failed", "all"]),
+    default="never",
+    help="What to do again: nothing, recorded failures, or everything.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="avbench", message="%(package)s %(version)s")
+def app() -> None:
+    """Measures how well a model makes a given person (a face and a voice) say given words in a given place.
+
+    split → generate → score → table. Each step leaves files, and the same command continues after a stop.
+    """
+
+
+# The line --------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+@runs_option
+@workers_option
+def demo(runs: Path, workers: int | None) -> None:
+    """Makes the demo split, the control methods' clips and their scores, and prints the table."""
+    from .generate import generate
+    from .methods import DEMO
+    from .score import score
+    from .split import load_split
+
+    split = load_split("demo")
+    with Bars() as bars:
+        made = generate(split, DEMO, runs, workers=workers, report=bars)
+        scored = score(runs, splits=[split.name], methods=DEMO, workers=workers, report=bars)
+    tell_generated(made)
+    tell_scored(scored)
+    show_table(runs, split.name, "text", None, (), ())
+    say(f"\nThe clips and scores are in {runs}/. The same as LaTeX: avbench table --runs {runs} --format latex")
+    finish_generated(made)
+
+
+@app.command()
+@option("--method", "methods", multiple=True, required=True, help="NAME[@key=value,…] or module:NAME; may be repeated.")
+@split_option
+@runs_option
+@data_option
+@overwrite_option
+@limit_option
+@workers_option
+def generate(
+    methods: tuple[str, ...],
+    split: str,
+    runs: Path,
+    data: Path | None,
+    overwrite: Choice,
+    limit: int | None,
+    workers: int | None,
+) -> None:
+    """Makes each pair's clip: RUNS/METHOD/SPLIT/PAIR.mp4."""
+    from .generate import generate
+    from .split import load_split
+
+    with Bars() as bars:
+        made = generate(
+            load_split(split),
+            methods,
+            runs,
+            data=data,
+            overwrite=overwrite,
+            limit=limit,
+            workers=workers,
+            report=bars,
+        )
+    tell_generated(made)
+    finish_generated(made)
+
+
+@app.command()
+@click.argument("runs", type=FOLDER, default=Path("runs"))
+@option("--split", "splits", multiple=True, help="Only this split; may be repeated.  [default: every known one]")
+@option("--method", "methods", multiple=True, help="Only this method's folder; may be repeated.  [default: all]")
+@profile_option
+@option("--metric", "metrics", multiple=True, help="Only this metric, or module:NAME; may be repeated.  [default: all]")
+@data_option
+@overwrite_option
+@limit_option
+@workers_option
+def score(
+    runs: Path,
+    splits: tuple[str, ...],
+    methods: tuple[str, ...],
+    profile: str | None,
+    metrics: tuple[str, ...],
+    data: Path | None,
+    overwrite: Choice,
+    limit: int | None,
+    workers: int | None,
+) -> None:
+    """Scores every METHOD/SPLIT folder below RUNS [default: runs], also folders of clips made elsewhere."""
+    from .score import score
+
+    with Bars() as bars:
+        scored = score(
+            runs,
+            splits=splits,
+            methods=methods,
+            profile=profile,
+            metrics=metrics,
+            data=data,
+            overwrite=overwrite,
+            limit=limit,
+            workers=workers,
+            report=bars,
+        )
+    tell_scored(scored)
+
+
+@app.command()
+@split_option
+@runs_option
+@option("--method", "methods", multiple=True, help="Only this method; may be repeated.  [default: all]")
+@profile_option
+@option("--metric", "metrics", multiple=True, help="Only this scale; may be repeated.  [default: all]")
+@option("--format", "form", default="text", help="text, markdown, latex or csv.")
+def table(
+    split: str, runs: Path, methods: tuple[str, ...], profile: str | None, metrics: tuple[str, ...], form: str
+) -> None:
+    """Prints the table of a split from the score files below RUNS. Needs no clips, media or networks."""
+    show_table(runs, split, form, profile, methods, metrics)
+
+
+def show_table(
+    runs: Path, split: str, form: str, profile: str | None, methods: tuple[str, ...], metrics: tuple[str, ...]
+) -> None:
+    from .report import FORMATS
+    from .results import load
+    from .table import build
+
+    if form not in FORMATS:
+        raise unknown("format", form, FORMATS)
+    results = load(runs, split, profile=profile, methods=methods or None, metrics=metrics or None)
+    for notice in results.notices:
+        say(f"note: {notice}")
+    click.echo(FORMATS[form](build(results)).rstrip("\n"))
+
+
+# What there is ---------------------------------------------------------------------------------------------------
+
+
+@app.command()
+@click.argument("what", type=click.Choice(["splits", "methods", "metrics", "profiles"]))
+def ls(what: str) -> None:
+    """Lists the splits, methods, metrics or profiles, one a line."""
+    for name, text in LISTS[what]():
+        click.echo(f"{name:24} {text}")
+
+
+def _splits() -> list[tuple[str, str]]:
+    from .split import known_splits, load_split
+
+    found = [load_split(name) for name in known_splits()]
+    return [(split.name, f"{len(split.pairs)} pairs, {split.digest}: {split.head.title}") for split in found]
+
+
+def _methods() -> list[tuple[str, str]]:
+    import inspect
+
+    from .methods import METHODS, summary
+
+    found = []
+    for name, factory in METHODS.items():
+        keys = ",".join(f"{key}=…" for key in inspect.signature(factory).parameters)
+        found.append((f"{name}@{keys}" if keys else name, summary(name)))
+    return found
+
+
+def _metrics() -> list[tuple[str, str]]:
+    from .metrics import METRICS
+
+    return [(metric.name, f"{metric.profile}: {metric.card.question}") for metric in METRICS.values()]
+
+
+def _profiles() -> list[tuple[str, str]]:
+    from .metric import PROFILES
+
+    return list(PROFILES.items())
+
+
+LISTS = {"splits": _splits, "methods": _methods, "metrics": _metrics, "profiles": _profiles}
+
+
+@app.command()
+@click.argument("metric")
+@profile_option
+def describe(metric: str, profile: str | None) -> None:
+    """Prints a metric's card: question, recipe, source, range, what confounds it, networks and their licences."""
+    from .metrics import METRICS, scale_of
+    from .metrics.card import card
+
+    found = [one for one in METRICS.values() if one.name == metric and profile in (None, one.profile)]
+    if not found:
+        raise unknown("metric", metric, [one.name for one in METRICS.values()])
+    click.echo("\n\n".join(card(one, scale_of(one)) for one in found))
+
+
+@app.command()
+def doctor() -> None:
+    """Examines this machine: what is installed, what is missing, what to type."""
+    from .doctor import examine
+
+    checks = examine()
+    for check in checks:
+        click.echo(f"{check.state:4}  {check.name:24} {check.found}")
+        if check.do:
+            click.echo(f"{'':30} {check.do}")
+    if any(check.state == "fail" for check in checks):
+        raise SystemExit(1)
+
+
+@app.group()
+def weights() -> None:
+    """Network files: what they are, where they lie, whether they are right."""
+
+
+@weights.command("ls")
+def weights_ls() -> None:
+    """Lists every network file with its size, licence and the metrics that use it."""
+    from .weights import WEIGHTS
+
+    for name, weight in WEIGHTS.items():
+        click.echo(f"{name:20} {weight.size / 1e6:7.1f} MB  {weight.licence}; for {', '.join(weight.used_by)}")
+
+
+@weights.command("fetch")
+@click.argument("names", nargs=-1)
+def weights_fetch(names: tuple[str, ...]) -> None:
+    """Brings the named files (all without a name) to this machine and checks them."""
+    from .weights import fetch
+
+    for name in _weights_named(names):
+        click.echo(f"{name:20} {fetch(name)}")
+
+
+@weights.command("verify")
+@click.argument("names", nargs=-1)
+def weights_verify(names: tuple[str, ...]) -> None:
+    """Compares size and sha256 of the named files (all without a name) with the registry; fetches nothing."""
+    from .weights import verify
+
+    wrong = 0
+    for name in _weights_named(names):
+        try:
+            verify(name)
+            click.echo(f"{name:20} ok")
+        except AvbenchError as error:
+            wrong += 1
+            click.echo(f"{name:20} {error}")
+    if wrong:
+        raise SystemExit(1)
+
+
+@weights.command("where")
+@click.argument("name")
+def weights_where(name: str) -> None:
+    """Prints the path of a network file."""
+    from .weights import where
+
+    click.echo(str(where(_weights_named((name,))[0])))
+
+
+def _weights_named(names: tuple[str, ...]) -> list[str]:
+    from .weights import WEIGHTS
+
+    for name in names:
+        if name not in WEIGHTS:
+            raise unknown("weights", name, WEIGHTS)
+    return list(names or WEIGHTS)
+
+
+# What people see while they wait ---------------------------------------------------------------------------------
+
+
+class Bars:
+    """One progress bar for each stage, on stderr: done, time left, rate, failures."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._stage = ""
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.stage != self._stage or self._bar is None:
+            self._close()
+            self._open(progress)
+        self._bar.set_postfix_str(f"{progress.failed} failed" if progress.failed else "", refresh=False)
+        self._bar.update(progress.done - self._bar.n)
+        if progress.done >= progress.total:
+            self._close()
+
+    def _open(self, progress: Progress) -> None:
+        from tqdm import tqdm
+
+        watched = sys.stderr.isatty()
+        self._stage = progress.stage
+        self._bar = tqdm(
+            total=progress.total,
+            desc=f"{progress.stage:8}",
+            unit="clip",
+            file=sys.stderr,
+            mininterval=0.2 if watched else 15.0,  # a log keeps every line
+            dynamic_ncols=watched,
+            disable=progress.total == 0,
+        )
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def tell_generated(made: Generated) -> None:
+    say(f"generate: {made.made} made, {made.kept} there already, {len(made.failures)} failed")
+    for method, pair, reason in made.failures:
+        say(f"  {method} {pair}: {reason}")
+
+
+def finish_generated(made: Generated) -> None:
+    if made.failures:
+        say("error: some clips could not be made; --overwrite failed tries them again.")
+        raise SystemExit(EXIT_INCOMPLETE)
+
+
+def tell_scored(scored: Scored) -> None:
+    say(
+        f"score: {scored.scored} clips scored, {scored.kept} complete already, {scored.missing} pairs without a clip; "
+        f"{scored.extracted} streams extracted"
+    )
+    for reason, count in sorted(scored.failures.items(), key=lambda item: (-item[1], item[0])):
+        say(f"  {count} x unmeasurable: {reason}")
+    for line in scored.skipped:
+        say(f"  skipped {line}")

@@ -1,0 +1,123 @@
+"""Feature records, and the store that keeps them by content.
+
+An extractor turns one medium into one record; metrics are pure functions on records. A record is stored under
+the sha256 of all that it was computed from: the bytes of the stream it reads, the extractor's revision and the
+dtype. The same bytes are therefore never measured twice, whatever file, method or run they appear in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .home import atomic, home
+
+__all__ = [
+    "DTYPE",
+    "Faces",
+    "Feature",
+    "Features",
+    "Record",
+    "Sense",
+    "SpeechEnergy",
+    "Voice",
+    "load",
+    "path_of",
+    "save",
+]
+
+DTYPE = "float32"
+
+Sense = Literal["video", "audio", "image"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Faces:
+    """The largest face of a clip or image, followed over its T frames at 25 fps (an image has T = 1).
+
+    Coordinates are pixels (x to the right, y down) of the decoded, possibly reduced, frame.
+    """
+
+    size: NDArray[np.float32]  # (2,) width, height of the decoded frame, pixels
+    sampled: NDArray[np.bool_]  # (T,) frames on which the detector ran
+    detected: NDArray[np.bool_]  # (T,) of these, where it found a face
+    boxes: NDArray[np.float32]  # (T, 4) left, top, right, bottom; interpolated; all zero where there is no face at all
+    landmarks: NDArray[np.float32]  # (T, 68, 2) iBUG order; all zero where there is no face at all
+    embeddings: NDArray[np.float32]  # (K, D) of the frames named by embedded; K may be 0
+    embedded: NDArray[np.int32]  # (K,) frame indices
+
+
+@dataclasses.dataclass(frozen=True)
+class Voice:
+    """A speaker embedding of one sound."""
+
+    embedding: NDArray[np.float32]  # (D,) unit length; all zero where speech is too short
+    speech_seconds: float  # seconds of speech that it was computed from
+    peak: float  # largest absolute sample, full scale = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class SpeechEnergy:
+    """The loudness of a sound in the speech band, one value per video frame at 25 fps."""
+
+    rms: NDArray[np.float32]  # (T,) root mean square around each frame's time, full scale = 1
+
+
+Record = Faces | Voice | SpeechEnergy
+R = TypeVar("R", bound=Record)
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature(Generic[R]):
+    """The name of one kind of record: what extractors make and metrics ask for."""
+
+    name: str  # the extractor's name, e.g. "faces_dlib"
+    sense: Sense  # which stream it reads
+    record: type[R]
+
+
+class Features:
+    """The records of one medium, taken by `Feature`."""
+
+    def __init__(self, records: Mapping[str, Record]) -> None:
+        self._records = dict(records)
+
+    def __getitem__(self, feature: Feature[R]) -> R:
+        record = self._records[feature.name]
+        if not isinstance(record, feature.record):
+            raise TypeError(f"{feature.name} is a {type(record).__name__}, not a {feature.record.__name__}")
+        return record
+
+
+def path_of(content_sha256: str, extractor_revision: str) -> Path:
+    """Where the record of that content by that extractor lies in the store (it may be absent)."""
+    key = hashlib.sha256(f"{content_sha256}\n{extractor_revision}\n{DTYPE}".encode()).hexdigest()
+    return home("features", key[:2], f"{key}.npz")
+
+
+def save(path: Path, record: Record) -> None:
+    """Writes a record; a reader sees all of it or nothing."""
+    fields: dict[str, Any] = {
+        field.name: np.asarray(getattr(record, field.name)) for field in dataclasses.fields(record)
+    }
+    with atomic(path) as part, part.open("wb") as file:
+        np.savez(file, **fields)
+
+
+def load(path: Path, record: type[R]) -> R | None:
+    """Reads a record; None where there is none, or none that can be read (it is then computed again)."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            values = {field.name: stored[field.name] for field in dataclasses.fields(record)}
+    except FileNotFoundError:
+        return None
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile):  # from a damaged file
+        return None
+    return record(**{name: value.item() if value.ndim == 0 else value for name, value in values.items()})

@@ -1,0 +1,85 @@
+"""Where things lie: the user's cache folders, the data that ships with the package, and files that appear whole.
+
+AVBENCH_HOME (default: `avbench` in the user's cache folder) holds `media/`, `features/` and `weights/`.
+Shipped data (`splits/`, `baselines/`, `reports/published/`) is looked up in the working folder, then in the
+checkout, then in the installed package.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import FolderError, UsageError
+
+__all__ = ["atomic", "data_folders", "home", "package_version", "sha256", "writing"]
+
+
+def home(*parts: str) -> Path:
+    """A path below AVBENCH_HOME; not created here."""
+    root = os.environ.get("AVBENCH_HOME")
+    if root is None:
+        from platformdirs import user_cache_dir
+
+        root = user_cache_dir("avbench", appauthor=False)
+    return Path(root).expanduser().joinpath(*parts)
+
+
+def package_version() -> str:
+    """The version of avbench that is running."""
+    from importlib.metadata import version
+
+    return version("avbench")
+
+
+def data_folders(kind: str) -> list[Path]:
+    """Every existing folder of shipped data of that kind (`splits`, …), nearest first."""
+    package = Path(__file__).resolve().parent
+    candidates = [Path.cwd() / kind, package.parent / kind, package / "data" / kind]
+    return [folder for folder in dict.fromkeys(candidates) if folder.is_dir()]
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file's bytes, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns what the operating system says against writing `path` into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise FolderError(
+                f"{path}: the disk is full. What was finished is kept; free some space and run the same command again."
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise FolderError(
+                f"{path}: not writable ({error.strerror}). Give a folder that you may write to."
+            ) from error
+        if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+            raise UsageError(f"{path}: cannot be made ({error.strerror}): a file stands where a folder is needed.") from error
+        raise
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yields a path beside `path` to write to; on success it takes the name `path` in one step, else it is removed.
+
+    A reader sees the old file or the new one, never a part. The name carries the process id, so that two
+    processes do not share it.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield part
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)

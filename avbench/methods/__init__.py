@@ -1,0 +1,181 @@
+"""Methods: what makes a clip of each pair. METHODS lists ours; anybody else's is `module:NAME`.
+
+A method is a factory whose keyword parameters are its options (`shifted(frames=5)` is `shifted@frames=5`) and
+which returns a `Method`: a label, a kind, and `make(item, path)`, which writes one mp4. A plain function
+`make(item, path)` in somebody's module is a method without options.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..errors import UsageError, unknown
+from ..run import Kind, format_method, parse_method
+from ..split import Prompt
+from . import controls
+
+__all__ = ["DEMO", "METHODS", "Item", "Method", "Resolved", "resolve", "summary"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One pair as a method sees it. `truth` and `stranger` are given to controls only."""
+
+    pair: str
+    speaker: str
+    prompt: Prompt
+    transcript: str  # the words to be said
+    language: str
+    voice: Path  # reference audio
+    face: Path  # first frame
+    seed: int
+    frames: int  # at 25 fps
+    width: int  # pixels
+    height: int
+    truth: Path | None = None  # the real clip
+    stranger: Path | None = None  # the real clip of another speaker
+
+
+Make = Callable[[Item, Path], Mapping[str, Any] | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """How to make one clip. `make` writes the mp4 to the path given and may return provenance for the sidecar."""
+
+    label: str
+    make: Make
+    kind: Kind = "model"
+    order: int = 1000
+    untrained: bool = False
+    workers: int | None = None  # at most so many at once; None: as many as asked for
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+    """A method by name, with the folder name it writes to and its base seed."""
+
+    name: str  # NAME[@key=value,…]
+    method: Method
+    seed: int
+
+
+def _control(order: int, label: str, make: Make) -> Method:
+    return Method(label=label, make=make, kind="control", order=order)
+
+
+def _truth() -> Method:
+    """the real clip, byte for byte: a reference line"""
+    return _control(0, "truth", controls.truth)
+
+
+def _still() -> Method:
+    """the first frame frozen, the true sound: what identity scores cannot see"""
+    return _control(1, "still", controls.still)
+
+
+def _replay() -> Method:
+    """the moving face, the reference audio: right voice, wrong words and lips"""
+    return _control(2, "replay", controls.replay)
+
+
+def _shifted(frames: int) -> Method:
+    """the real clip, its sound later by that many frames: lip sync alone is wrong"""
+    if not -75 <= frames <= 75 or frames == 0:
+        raise UsageError(f"shifted@frames={frames}; expected a whole number from -75 to 75, not 0 (25 frames are 1 s).")
+    label = f"shifted {frames:+d} frames"
+    return _control(1000 + frames, label, controls.shifted(frames))
+
+
+def _stranger() -> Method:
+    """another speaker's real clip: the floor of every similarity"""
+    return _control(2000, "stranger", controls.stranger)
+
+
+METHODS: dict[str, Callable[..., Method]] = {
+    "truth": _truth,
+    "still": _still,
+    "replay": _replay,
+    "shifted": _shifted,
+    "stranger": _stranger,
+}
+
+DEMO = ("truth", "still", "replay", "shifted@frames=2", "shifted@frames=8", "stranger")
+
+
+def resolve(text: str) -> Resolved:
+    """`shifted@frames=5` or `module:NAME@key=value` → the method; UsageError names what is unknown."""
+    module, colon, rest = text.rpartition(":")
+    name, options = parse_method(rest)
+    if colon:
+        factory = _imported(module, name)
+    elif name in METHODS:
+        factory = METHODS[name]
+    else:
+        raise unknown("method", name, [*METHODS, "module:NAME"])
+    seed = _convert(name, "seed", options.pop("seed", "0"), int)
+    values = _options(name, factory, options)
+    shown = {**values, "seed": seed} if seed else values
+    return Resolved(name=format_method(name, shown), method=factory(**values), seed=seed)
+
+
+def summary(name: str) -> str:
+    """What a bundled method does, in a line."""
+    return (METHODS[name].__doc__ or "").strip()
+
+
+def _imported(module: str, name: str) -> Callable[..., Method]:
+    if name in METHODS:
+        raise UsageError(f"method {module}:{name}: {name!r} is the name of a bundled method; give yours another name.")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # a console script does not have the working folder on its path
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"method {module}:{name}: {error}; expected an importable module (the working folder is searched)."
+        ) from error
+    if isinstance(found, Method):
+        return lambda: found
+    if not callable(found):
+        raise UsageError(f"method {module}:{name}: {module} has no function or Method {name!r}.")
+    if _is_make(found):
+        return lambda: Method(label=name, make=found)
+    return found
+
+
+def _is_make(function: Callable[..., Any]) -> bool:
+    """Whether it takes (item, path), and so is a method itself, not a factory of one."""
+    required = [
+        parameter
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    return len(required) == 2 and required[1].name == "path"
+
+
+def _options(name: str, factory: Callable[..., Method], given: Mapping[str, str]) -> dict[str, Any]:
+    parameters = inspect.signature(factory, eval_str=True).parameters
+    for key in given:
+        if key not in parameters:
+            raise unknown(f"option of {name}", key, [*parameters, "seed"])
+    for key, parameter in parameters.items():
+        if parameter.default is parameter.empty and key not in given:
+            raise UsageError(f"method {name}: option {key!r} is missing; write {name}@{key}=VALUE.")
+    return {key: _convert(name, key, value, parameters[key].annotation) for key, value in given.items()}
+
+
+def _convert(name: str, key: str, value: str, kind: Any) -> Any:
+    try:
+        return msgspec.convert(value, kind if kind is not inspect.Parameter.empty else str, strict=False)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"method {name}@{key}={value}: {error}.") from error

@@ -1,0 +1,76 @@
+"""Controls: clips whose scores are known beforehand, because each breaks one thing and nothing else.
+
+    truth      the real clip, byte for byte: a reference line
+    still      its first frame frozen, the true sound: what a metric of identity cannot see
+    replay     its moving face, the reference audio: the right voice, the wrong words and lips
+    shifted    the real clip with its sound moved by k frames: lip sync alone is wrong
+    stranger   another speaker's real clip: the floor of every similarity
+
+Streams that a control leaves alone are copied packet by packet, so that their scores are exactly the truth's.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..clip import FRAME_RATE, Sound, read_audio, read_video, write_clip
+from ..errors import SplitError
+
+if TYPE_CHECKING:
+    from . import Item
+
+__all__ = ["replay", "shifted", "still", "stranger", "truth"]
+
+
+def truth(item: Item, path: Path) -> None:
+    """The real clip."""
+    shutil.copyfile(_given(item.truth, item), path)
+
+
+def still(item: Item, path: Path) -> None:
+    """The first frame of the real clip for its whole length, with its sound."""
+    real = _given(item.truth, item)
+    frames = read_video(real)
+    write_clip(path, np.broadcast_to(frames[:1], frames.shape), real)
+
+
+def replay(item: Item, path: Path) -> None:
+    """The real clip's picture with the reference audio as its sound."""
+    write_clip(path, _given(item.truth, item), read_audio(item.voice))
+
+
+def shifted(frames: int) -> Callable[[Item, Path], None]:
+    """The real clip with its sound `frames` video frames later (earlier where negative); silence fills the gap."""
+
+    def make(item: Item, path: Path) -> None:
+        real = _given(item.truth, item)
+        sound = read_audio(real)
+        late = round(frames * sound.rate / FRAME_RATE)
+        moved = np.zeros_like(sound.samples)
+        if late >= 0:
+            moved[late:] = sound.samples[: max(0, len(moved) - late)]
+        else:
+            moved[:late] = sound.samples[-late:]
+        write_clip(path, real, Sound(moved, sound.rate))
+
+    return make
+
+
+def stranger(item: Item, path: Path) -> None:
+    """The real clip of a speaker who differs in face and voice."""
+    if item.stranger is None:
+        raise SplitError(
+            f"pair {item.pair}: the split has no speaker who differs from {item.speaker!r} in face and voice."
+        )
+    shutil.copyfile(item.stranger, path)
+
+
+def _given(truth: Path | None, item: Item) -> Path:
+    if truth is None:
+        raise SplitError(f"pair {item.pair}: a control needs the target clip, and none was given.")
+    return truth

@@ -1,0 +1,99 @@
+"""What a metric is: a question, a scale, and a pure function from features to a number.
+
+    measure(sample) → float | Measured(value, detail)      or raises Unmeasurable(reason)
+
+A clip that defeats a metric (no face, no speech) is an outcome, not an error: the metric raises `Unmeasurable`
+and `score.py` records the reason. No metric ever answers NaN, None, 0 or -1 in its place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from .features import Feature, Features
+from .split import Prompt
+
+__all__ = ["PROFILES", "Card", "Measured", "Metric", "Sample", "Scale", "Unmeasurable"]
+
+PROFILES = {
+    "embedded": "networks from the package index alone: no GPU, no account, no model hub",
+}
+
+Source = Literal["clip", "target", "voice", "face"]
+
+
+class Unmeasurable(Exception):
+    """This clip defeats this metric; the message is the reason that the score row records."""
+
+
+class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the numbers of a metric are to be read; written to scales.json beside the scores."""
+
+    profile: str
+    name: str
+    label: str  # heading of a column
+    unit: str  # "cosine", "% of face height", …
+    direction: Literal["higher", "lower", "none"]  # which way is better
+    digits: int  # decimals in a table
+    order: int  # place among the columns
+    aggregate: Literal["mean"]
+    tolerance: float  # largest difference that another machine may show
+    revision: str  # changes whenever a score would change
+
+    @property
+    def key(self) -> str:
+        """`profile/name`, the key of scales.json."""
+        return f"{self.profile}/{self.name}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """A value with what explains it; detail goes into the score row as it is (numbers, strings, lists)."""
+
+    value: float
+    detail: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """What a metric sees of one generated clip. `voice` and `face` are the given references."""
+
+    clip: Features
+    target: Features
+    voice: Features
+    face: Features
+    prompt: Prompt
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """What `avbench describe` prints of a metric."""
+
+    question: str
+    recipe: str
+    source: str
+    range: str
+    confounds: tuple[str, ...]
+    assumed: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """One question asked of a clip. Its name is its scale's; `protocol` counts changes of its own arithmetic."""
+
+    profile: str
+    name: str
+    label: str
+    unit: str
+    direction: Literal["higher", "lower", "none"]
+    digits: int
+    tolerance: float
+    protocol: int
+    needs: Mapping[Source, tuple[Feature[Any], ...]]
+    measure: Callable[[Sample], float | Measured]
+    card: Card
+    aggregate: Literal["mean"] = "mean"

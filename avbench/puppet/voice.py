@@ -1,0 +1,110 @@
+"""A line spoken by espeak-ng, with the time of every phoneme."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import AvbenchError, UsageError
+
+__all__ = ["Phoneme", "Speech", "Voice", "speak"]
+
+SLOWEST, FASTEST = 120, 220  # words a minute, between which a line still sounds spoken
+TAIL_S = 0.05  # kept after the last phoneme, for its decay
+
+
+@dataclasses.dataclass(frozen=True)
+class Voice:
+    """How espeak-ng sounds: an accent with a timbre (`en-us+f3`), and how it is used."""
+
+    name: str  # LANGUAGE or LANGUAGE+VARIANT, as espeak-ng knows them
+    pitch: int = 50  # 0 to 99
+    inflection: int = 50  # pitch range, 0 to 99
+    words_per_minute: int = 170  # unless a line must be fitted
+
+
+class Phoneme(NamedTuple):
+    """One sound of a line; an empty name is a pause."""
+
+    name: str  # IPA, with stress marks
+    start: float  # seconds
+    end: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Speech:
+    """A spoken line."""
+
+    samples: NDArray[np.float32]  # (N,) full scale = 1
+    rate: int  # samples a second
+    phonemes: tuple[Phoneme, ...]
+    words_per_minute: int  # the speed that made it fit
+
+
+def speak(text: str, voice: Voice, seconds: tuple[float, float]) -> Speech:
+    """Speaks a line so that it lasts between these bounds from first to last phoneme, at the voice's own speed if it can.
+
+    The same request gives the same samples. UsageError where the voice does not exist or the line does not fit.
+    """
+    library, data = _espeak()
+    _check_variant(voice.name, data)
+    request = {
+        "library": str(library),
+        "data": str(data),
+        "text": text,
+        "voice": voice.name,
+        "pitch": voice.pitch,
+        "inflection": voice.inflection,
+        "words_per_minute": [voice.words_per_minute, SLOWEST, FASTEST],
+        "seconds": list(seconds),
+    }
+    program = Path(__file__).with_name("_espeak.py")
+    answer = subprocess.run(
+        [sys.executable, "-I", str(program)], input=json.dumps(request).encode(), capture_output=True, check=False
+    )
+    if answer.returncode != 0:
+        said = answer.stderr.decode(errors="replace").strip().splitlines()
+        raise AvbenchError(f"espeak-ng ended with {answer.returncode} while speaking {text!r}: {' '.join(said[-1:])}")
+    line, _, sound = answer.stdout.partition(b"\n")
+    header = json.loads(line)
+    if "problem" in header:
+        raise UsageError(f"{header['problem']}.")
+    rate = int(header["rate"])
+    phonemes = [Phoneme(name, start / rate, end / rate) for name, start, end in header["phonemes"]]
+    while phonemes and not phonemes[-1].name:
+        phonemes.pop()
+    samples = np.frombuffer(sound, "<i2").astype(np.float32) / 32768
+    samples = samples[: round((phonemes[-1].end + TAIL_S) * rate)]
+    return Speech(samples, rate, tuple(phonemes), int(header["words_per_minute"]))
+
+
+def _espeak() -> tuple[Path, Path]:
+    """Library and data of the installed wheel, which is looked up and not imported."""
+    spec = find_spec("espeakng_loader")
+    folder = Path(spec.origin).parent if spec is not None and spec.origin is not None else None
+    if folder is None:
+        raise UsageError(
+            "espeak-ng is not installed; the demo's voices need it: python -m pip install 'avbench[embedded]'."
+        )
+    for name in ("libespeak-ng.so", "libespeak-ng.dylib", "espeak-ng.dll"):
+        if (folder / name).is_file():
+            return folder / name, folder / "espeak-ng-data"
+    raise UsageError(
+        f"{folder}: no espeak-ng library; reinstall it: python -m pip install --force-reinstall espeakng-loader."
+    )
+
+
+def _check_variant(name: str, data: Path) -> None:
+    """espeak-ng passes over a variant that it does not know; a voice that is not what it says is worse than an error."""
+    _, plus, variant = name.partition("+")
+    known = sorted(path.name for path in (data / "voices" / "!v").iterdir())
+    if plus and variant not in known:
+        raise UsageError(f"espeak-ng has no variant {variant!r}, asked for by voice {name!r}. Known: {', '.join(known)}.")

@@ -1,0 +1,24 @@
+"""Tables on paper and screen: one file per format, layout and escaping only. FORMATS lists them.
+
+A format is a function Table → text that ends with one line end. It decides nothing: marks, digits, order and
+words come with the table. To add one: a file, a line here, a row in the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..table import Table
+from .delimited import csv
+from .latex import latex
+from .markdown import markdown
+from .text import text
+
+__all__ = ["FORMATS"]
+
+FORMATS: dict[str, Callable[[Table], str]] = {
+    "text": text,
+    "markdown": markdown,
+    "latex": latex,
+    "csv": csv,
+}

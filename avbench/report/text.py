@@ -1,0 +1,68 @@
+"""For a terminal: aligned columns, headings above them in few lines, coverage beside the number it belongs to."""
+
+from __future__ import annotations
+
+from ..table import Cell, Column, Table
+from .columns import balanced, pad, width, wrapped
+
+__all__ = ["text"]
+
+MARKS = {"best": "¹", "second": "²", "": " "}
+PAGE = 100  # columns that words are broken to; a table of many scales is as wide as it must be
+GUTTER = "  "
+
+
+def text(table: Table) -> str:
+    """Caption, table, gaps and signatures; ¹ is best and ² second."""
+    labels = [width(row.label) for block in table.blocks for row in block.rows]
+    first = max([2 + label for label in labels] + [width(block.heading) for block in table.blocks])
+    cells = [
+        _aligned([row.cells[number] for block in table.blocks for row in block.rows])
+        for number in range(len(table.columns))
+    ]
+    heads = [_heading(column, max(map(width, under))) for column, under in zip(table.columns, cells, strict=True)]
+    widths = [max(map(width, head + column)) for head, column in zip(heads, cells, strict=True)]
+    rule = "─" * (first + sum(len(GUTTER) + columns for columns in widths))
+    high = max(map(len, heads), default=0)
+    lines = [*wrapped(table.caption, PAGE), ""]
+    for number in range(high):
+        at = [head[number - high + len(head)] if number >= high - len(head) else "" for head in heads]
+        lines.append(_line("", first, at, widths))
+    row_number = 0
+    for block in table.blocks:
+        lines += [rule, block.heading]
+        for row in block.rows:
+            lines.append(_line(f"  {row.label}", first, [column[row_number] for column in cells], widths))
+            row_number += 1
+    lines.append(rule)
+    if table.gaps:
+        lines += ["", *(line for gap in table.gaps for line in _hanging(gap))]
+    lines += ["", *table.signatures]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _heading(column: Column, least: int) -> list[str]:
+    """The label in at most two lines, its unit below; they may be as wide as the numbers are."""
+    return [*balanced(column.heading, 2, least), *balanced(column.unit, 2, least)]
+
+
+def _aligned(cells: list[Cell]) -> list[str]:
+    """Numbers under each other, with room for a mark where one of the column has one, then coverage."""
+    marked = any(cell.mark for cell in cells)
+    numbers = [cell.text + (MARKS[cell.mark] if marked else "") for cell in cells]
+    coverages = [f" {cell.coverage}" if cell.coverage else "" for cell in cells]
+    wide, far = max(map(width, numbers)), max(map(width, coverages))
+    return [
+        pad(number, wide, right=True) + pad(coverage, far, right=bool(coverage))
+        for number, coverage in zip(numbers, coverages, strict=True)
+    ]
+
+
+def _line(label: str, first: int, cells: list[str], widths: list[int]) -> str:
+    padded = [pad(cell, columns, right=True) for cell, columns in zip(cells, widths, strict=True)]
+    return GUTTER.join([pad(label, first), *padded])
+
+
+def _hanging(line: str) -> list[str]:
+    start, *rest = wrapped(line, PAGE - 2)
+    return [start, *(f"  {continued}" for continued in rest)]

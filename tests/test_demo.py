@@ -1,0 +1,121 @@
+"""The line: the demo split through the command line, once for each test run, and what its controls must show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avbench.run import ScoreRow, find_runs, read_scales, read_scores
+from avbench.split import load_split
+
+from .line import Demo, avbench, run_files
+
+SCALES = {"spk_sim_ge2e", "spk_sim_ge2e_ref", "face_sim_dlib", "face_sim_dlib_ref", "av_corr", "lip_motion_dlib"}
+
+
+def rows_of(demo: Demo, method: str, scale: str) -> list[ScoreRow]:
+    rows = [row for row in read_scores(demo.runs / method / "demo").values() if row.scale == scale]
+    assert len(rows) == len(load_split("demo").pairs)
+    return rows
+
+
+def mean(demo: Demo, method: str, scale: str) -> float:
+    return float(np.mean([row.value for row in rows_of(demo, method, scale) if row.value is not None]))
+
+
+def test_the_demo_prints_a_row_for_every_control_with_every_column(demo: Demo) -> None:
+    assert len(demo.methods) >= 6
+    for run in find_runs(demo.runs):
+        assert {scale.name for scale in read_scales(run.folder).values()} >= SCALES
+    csv = avbench("table", "--runs", demo.runs, "--format", "csv", home=demo.home)
+    lines = csv.stdout.splitlines()
+    assert len(lines) == 1 + len(demo.methods)
+    assert set(lines[0].split(",")) >= SCALES
+    assert {f"{scale}_n" for scale in SCALES} <= set(lines[0].split(","))
+
+
+def test_the_printed_table_carries_signatures_and_says_that_it_ranks_nothing(demo: Demo) -> None:
+    assert demo.stdout.count("avbench|") >= len(SCALES)
+    assert load_split("demo").label in demo.stdout
+    assert "ranks nothing" in demo.stdout
+
+
+def test_streams_that_a_control_leaves_alone_score_exactly_as_the_truth(demo: Demo) -> None:
+    for method, scales in {
+        "shifted@frames=2": ["face_sim_dlib", "face_sim_dlib_ref", "lip_motion_dlib"],
+        "shifted@frames=8": ["face_sim_dlib", "face_sim_dlib_ref", "lip_motion_dlib"],
+        "replay": ["face_sim_dlib", "face_sim_dlib_ref", "lip_motion_dlib"],
+        "still": ["spk_sim_ge2e", "spk_sim_ge2e_ref"],
+    }.items():
+        for scale in scales:
+            theirs = [row.value for row in rows_of(demo, method, scale)]
+            assert theirs == [row.value for row in rows_of(demo, "truth", scale)], (method, scale)
+
+
+def test_the_truth_is_its_own_target(demo: Demo) -> None:
+    for scale in ("spk_sim_ge2e", "face_sim_dlib"):
+        assert [row.value for row in rows_of(demo, "truth", scale)] == pytest.approx([1.0] * 16, abs=1e-5)
+
+
+def test_shifted_loses_av_corr_as_the_shift_grows(demo: Demo) -> None:
+    truth, near, far = (mean(demo, method, "av_corr") for method in ("truth", "shifted@frames=2", "shifted@frames=8"))
+    assert truth > near + 0.1
+    assert near > far + 0.05
+
+
+@pytest.mark.parametrize("frames", [2, 8])
+def test_av_offset_finds_the_shift_within_a_frame_for_most_clips(demo: Demo, frames: int) -> None:
+    true = [row.detail["av_offset"] for row in rows_of(demo, "truth", "av_corr") if row.value is not None]
+    found = [
+        row.detail["av_offset"] for row in rows_of(demo, f"shifted@frames={frames}", "av_corr") if row.value is not None
+    ]
+    assert np.mean([abs(offset) <= 1 for offset in true]) > 0.75
+    assert np.mean([abs(offset + frames) <= 1 for offset in found]) > 0.75  # negative: the sound is late
+
+
+def test_a_still_has_under_a_third_of_the_truths_lip_motion(demo: Demo) -> None:
+    assert mean(demo, "still", "lip_motion_dlib") < mean(demo, "truth", "lip_motion_dlib") / 3
+
+
+def test_a_stranger_has_the_lowest_voice_and_face_similarity(demo: Demo) -> None:
+    for scale in ("spk_sim_ge2e", "spk_sim_ge2e_ref", "face_sim_dlib", "face_sim_dlib_ref"):
+        others = [mean(demo, method, scale) for method in demo.methods if method != "stranger"]
+        assert mean(demo, "stranger", scale) < min(others), scale
+
+
+def test_a_replay_keeps_the_voice(demo: Demo) -> None:
+    assert mean(demo, "replay", "spk_sim_ge2e_ref") > 0.99
+    assert mean(demo, "replay", "spk_sim_ge2e") > mean(demo, "stranger", "spk_sim_ge2e") + 0.1
+
+
+def test_no_row_is_both_or_neither_value_and_failure(demo: Demo) -> None:
+    for run in find_runs(demo.runs):
+        for row in read_scores(run.folder).values():
+            assert (row.value is None) != (row.failure is None)
+
+
+def test_scoring_again_extracts_nothing_and_changes_nothing(demo: Demo) -> None:
+    before = run_files(demo.runs)
+    again = avbench("score", demo.runs, home=demo.home)
+    assert "0 clips scored" in again.stderr
+    assert "0 streams extracted" in again.stderr
+    assert run_files(demo.runs) == before
+
+
+def test_a_limited_run_is_marked_and_no_table_takes_it_unasked(demo: Demo, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    for method in ("truth", "still"):
+        limit = ("--limit", 2) if method == "still" else ()
+        avbench("generate", "--method", method, "--runs", runs, *limit, home=demo.home)
+    avbench("score", runs, "--metric", "lip_motion_dlib", home=demo.home)
+    unasked = avbench("table", "--runs", runs, "--format", "csv", home=demo.home)
+    assert [line.split(",")[0] for line in unasked.stdout.splitlines()[1:]] == ["truth"]
+    assert "still" in unasked.stderr
+    asked = avbench("table", "--runs", runs, "--format", "csv", "--method", "still", home=demo.home)
+    assert asked.stdout.splitlines()[1].startswith("still,")
+    avbench("generate", "--method", "still", "--runs", runs, home=demo.home)
+    avbench("score", runs, "--metric", "lip_motion_dlib", home=demo.home)
+    whole = avbench("table", "--runs", runs, "--format", "csv", home=demo.home)
+    assert len(whole.stdout.splitlines()) == 3

@@ -1,0 +1,140 @@
+"""Kills: twenty during `generate`, twenty during `score`; running again ends with exactly the undisturbed files."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from avbench.run import read_scores
+
+from .line import COMMAND, Demo, avbench, environment, run_files
+
+KILLS = 20
+WORKERS = 2
+
+
+def kill_and_rerun(arguments: list[str], home: Path, seed: int, span: tuple[float, float]) -> int:
+    """Starts the command and SIGKILLs its whole process group after a random time, KILLS times; then lets it end."""
+    chance = random.Random(seed)
+    kills = 0
+    for _ in range(KILLS):
+        process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            env=environment(home),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            process.wait(chance.uniform(*span))
+        except subprocess.TimeoutExpired:
+            # Half the time the parent alone, so that orphaned workers are covered too.
+            if chance.random() < 0.5:
+                process.kill()
+            else:
+                os.killpg(process.pid, signal.SIGKILL)
+            kills += 1
+            process.wait()
+    avbench(*arguments, home=home)
+    time.sleep(1.0)  # an orphan would have shown itself by now
+    return kills
+
+
+def costs(runs: Path, stage: str) -> Counter[tuple[str, ...]]:
+    """How often each piece of work was finished."""
+    found: Counter[tuple[str, ...]] = Counter()
+    for path in runs.rglob("costs.jsonl"):
+        for line in path.read_text().splitlines():
+            cost = json.loads(line)
+            if cost["stage"] == stage:
+                found[(path.parent.parent.name, cost["pair"], *cost.get("features", []))] += 1
+    return found
+
+
+SOMEBODYS = """
+import os
+
+import numpy as np
+
+from avbench.clip import read_audio, read_image, write_clip
+
+
+def logged(item, path):
+    with open(os.environ["BEGUN"], "a") as log:
+        log.write(item.pair + "\\n")
+    face = read_image(item.face)
+    write_clip(path, np.broadcast_to(face, (item.frames, *face.shape)), read_audio(item.voice))
+"""
+
+
+@pytest.mark.slow
+def test_twenty_kills_during_generate_leave_the_undisturbed_files(
+    demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A method from somebody's module, which logs each clip that it begins, beside two of ours."""
+    (tmp_path / "somebodys.py").write_text(SOMEBODYS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    arguments = ["generate", "--method", "somebodys:logged", "--method", "truth", "--workers", str(WORKERS)]
+    monkeypatch.setenv("BEGUN", str(tmp_path / "calm.log"))
+    avbench(*arguments, "--runs", tmp_path / "calm", home=demo.home)
+    monkeypatch.setenv("BEGUN", str(tmp_path / "killed.log"))
+    kills = kill_and_rerun([*arguments, "--runs", str(tmp_path / "killed")], demo.home, seed=1, span=(0.6, 2.5))
+    assert kills >= KILLS // 2
+    assert run_files(tmp_path / "killed") == run_files(tmp_path / "calm")
+    begun = (tmp_path / "killed.log").read_text().splitlines()
+    needed = (tmp_path / "calm.log").read_text().splitlines()
+    assert len(begun) - len(needed) <= WORKERS * kills, "more than one clip a worker and kill was made again"
+
+
+@pytest.mark.slow
+def test_twenty_kills_during_score_leave_the_undisturbed_files(demo: Demo, tmp_path: Path) -> None:
+    calm, killed = tmp_path / "calm", tmp_path / "killed"
+    for method in ("truth", "replay"):
+        shutil.copytree(demo.runs / method, calm / method)
+        shutil.copytree(demo.runs / method, killed / method)
+        for path in (calm / method / "demo", killed / method / "demo"):
+            (path / "scores.jsonl").unlink()
+            (path / "costs.jsonl").unlink()
+    home = tmp_path / "home"  # features are not there yet
+    home.mkdir()
+    for name in ("media", "weights"):
+        (home / name).symlink_to(demo.home / name)
+    avbench("score", calm, "--workers", WORKERS, home=demo.home)
+    kills = kill_and_rerun(["score", str(killed), "--workers", str(WORKERS)], home, seed=2, span=(2.0, 7.0))
+    assert kills >= KILLS // 2
+    assert run_files(killed) == run_files(calm)
+    for method in ("truth", "replay"):
+        folder = killed / method / "demo"
+        lines = (folder / "scores.jsonl").read_text().splitlines()
+        assert len(lines) == len(read_scores(folder)), "a key stands twice"
+    again = costs(killed, "extract")
+    assert sum(count - 1 for count in again.values()) <= WORKERS * kills
+
+
+@pytest.mark.slow
+def test_one_and_two_workers_give_the_same_bytes(demo: Demo, tmp_path: Path) -> None:
+    files = []
+    for workers in (1, 2):
+        home = tmp_path / f"home{workers}"
+        home.mkdir()
+        for name in ("media", "weights"):
+            (home / name).symlink_to(demo.home / name)
+        runs = tmp_path / f"runs{workers}"
+        for method in ("still", "replay"):
+            avbench("generate", "--method", method, "--runs", runs, "--workers", workers, "--limit", 4, home=home)
+        avbench("score", runs, "--workers", workers, home=home)
+        latex = avbench(
+            "table", "--runs", runs, "--format", "latex", "--method", "still", "--method", "replay", home=home
+        )
+        files.append((run_files(runs), latex.stdout))
+    assert files[0] == files[1]

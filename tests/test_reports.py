@@ -1,0 +1,386 @@
+"""Formats: what a table says is in every one of them, and whatever a label holds comes out as it went in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+import string
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from avbench.report import FORMATS
+from avbench.report.columns import balanced, pad, width, wrapped
+from avbench.report.latex import escape as latex_escape
+from avbench.report.markdown import escape as markdown_escape
+from avbench.table import Block, Cell, Column, Row, Table
+
+WORD = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cf", "Cs", "Zs", "Zl", "Zp"]), min_size=1, max_size=8
+)
+LINE = st.lists(WORD, max_size=4).map(" ".join)  # as a table has them: one line, single blanks
+ASCII = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12)
+NASTY = [
+    *string.punctuation,
+    r"\\input{/etc/passwd}",
+    "[1ex]",
+    "*",
+    "-- --- -",
+    "''' ,, `` ?` !`",
+    "a & b \\\\ c",
+    "100% _sure_ ~ $x^2$ #1",
+    "é è ê ñ ü å ç ő ř ž ł ß æ ø œ ı í ǰ ạ",
+    "漢字 😀 👩\u200d👧 Ω α ∑ – — … “q” ‘q’ ° µ μ × ± − ≤ ≥ → ↑ ↓ ·",
+    "^^M ^^41 \\undefined \\end{tabular}",
+    "<b>bold</b> &amp; &#124; [link](x) ![i](y)",
+    "- list",
+    "1. list",
+    "\ufffd \u0301 e\u0301",
+]
+
+
+def table(*labels: str, cells: tuple[Cell, ...] = (), columns: tuple[Column, ...] = ()) -> Table:
+    """A table of these row labels; without cells given, one column with all kinds of cells."""
+    kinds = [
+        Cell("0.812", 0.8123456789012345, 3, 0, 0, "best"),
+        Cell("-0.090", -0.09, 2, 1, 0, "second"),
+        Cell("–", None, 0, 2, 1, ""),
+    ]
+    rows = [
+        Row(f"m{number}", label, "model", cells or (kinds[number % len(kinds)],)) for number, label in enumerate(labels)
+    ]
+    return Table(
+        name="mini",
+        caption="Mini. Split mini@01234567: 3 pairs, 2 speakers.",
+        columns=columns or (Column("av_corr", "AV corr.", "% of_x", "↑", 3),),
+        blocks=(Block("Methods", tuple(rows[:-1])), Block("Controls", tuple(rows[-1:]))),
+        gaps=("m: 1 failed",),
+        signatures=tuple(f"avbench|v:1|scale:{number}|rev:a/1+b@0" for number in range(max(1, len(columns)))),
+    )
+
+
+# Every format ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_prints_every_row_and_number_once_and_ends_with_a_line_end(name: str) -> None:
+    out = FORMATS[name](table("first", "second one", "third"))
+    assert out.endswith("\n")
+    assert not out.endswith("\n\n")
+    for word in ("first", "second one", "third", "0.812"):
+        assert out.count(word) == 1, word
+
+
+@pytest.mark.parametrize("name", ["text", "markdown", "latex"])
+def test_every_format_for_reading_shows_coverage_signature_caption_gaps_and_blocks(name: str) -> None:
+    out = FORMATS[name](table("first", "second", "third"))
+    for word in ("2/3", "0/3", "avbench|v:1|scale:0|rev:a/1+b@0", "2 speakers", "m: 1 failed", "Methods", "Controls"):
+        assert word in out, word
+    assert out.index("Methods") < out.index("second") < out.index("Controls") < out.index("third")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_same_table_gives_the_same_bytes(name: str) -> None:
+    assert FORMATS[name](table(*NASTY)) == FORMATS[name](table(*NASTY))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_format_ever_prints_a_gap_as_a_number(name: str) -> None:
+    gap = Cell("–", None, 0, 3, 0, "")
+    out = FORMATS[name](table("only", "gaps", cells=(gap,)))
+    assert not re.search(r"nan|none|inf\b|\b0\.0|-1", out, re.IGNORECASE)
+    assert re.search(r"\b0/3|,0$", out, re.MULTILINE)
+
+
+# CSV -------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.tuples(LINE, st.floats(allow_nan=False, allow_infinity=False), st.integers(1, 99)), min_size=2, max_size=5
+    )
+)
+def test_csv_gives_back_labels_and_values_to_the_last_bit(rows: list[tuple[str, float, int]]) -> None:
+    block = Block(
+        "Methods",
+        tuple(Row(f"m@a=1,b={n}", label, "model", (Cell("x", value, n, 0, 0, ""),)) for label, value, n in rows),
+    )
+    columns = (Column("sim", "Sim", "", "", 3),)
+    out = FORMATS["csv"](Table("mini", "", columns, (block,), (), ("s",)))
+    head, *lines = list(csv.reader(io.StringIO(out, newline="")))
+    assert head == ["method", "label", "kind", "sim", "sim_n"]
+    found = [(label, float(value), int(measured)) for _, label, _, value, measured in lines]
+    assert [repr(one) for one in found] == [repr(one) for one in rows]
+    assert [line[0] for line in lines] == [f"m@a=1,b={n}" for _, _, n in rows]
+
+
+def test_csv_is_wide_values_first_then_coverage_and_a_gap_is_empty() -> None:
+    columns = (Column("sim", "S", "", "↑", 2), Column("lips", "L", "", "", 1))
+    cells = (Cell("0.33", 1 / 3, 3, 0, 0, "best"), Cell("–", None, 0, 1, 2, ""))
+    out = FORMATS["csv"](table("A, b", "c", cells=cells, columns=columns))
+    assert out.splitlines() == [
+        "method,label,kind,sim,lips,sim_n,lips_n",
+        'm0,"A, b",model,0.3333333333333333,,3,0',
+        "m1,c,model,0.3333333333333333,,3,0",
+    ]
+
+
+# Text ------------------------------------------------------------------------------------------------------------
+
+
+def test_text_aligns_numbers_under_each_other_with_coverage_beside() -> None:
+    assert FORMATS["text"](table("first", "漢字", "third")).splitlines()[2:] == [
+        "              AV corr. ↑",
+        "                  % of_x",
+        "────────────────────────",
+        "Methods",
+        "  first     0.812¹",
+        "  漢字     -0.090²  2/3",
+        "────────────────────────",
+        "Controls",
+        "  third         –   0/3",
+        "────────────────────────",
+        "",
+        "m: 1 failed",
+        "",
+        "avbench|v:1|scale:0|rev:a/1+b@0",
+    ]
+
+
+def test_the_six_columns_of_the_demo_fit_a_terminal_of_100() -> None:
+    heads = [
+        ("Spk. sim.", "cosine", "↑"),
+        ("Spk. sim. (ref.)", "cosine", "↑"),
+        ("Face sim.", "cosine", "↑"),
+        ("Face sim. (ref.)", "cosine", "↑"),
+        ("AV corr.", "correlation", "↑"),
+        ("Lip motion", "% of face height", ""),
+    ]
+    columns = tuple(Column(f"s{n}", label, unit, arrow, 3) for n, (label, unit, arrow) in enumerate(heads))
+    texts = ["0.812", "0.812", "0.812", "0.812", "-0.812", "10.81"]
+    cells = tuple(Cell(text, float(text), 14, 2, 0, "") for text in texts)
+    out = FORMATS["text"](table("truth", "shifted +12 frames", "stranger", cells=cells, columns=columns))
+    assert max(width(line) for line in out.splitlines()) <= 100
+
+
+@given(LINE, st.integers(1, 30))
+def test_wrapping_loses_nothing_and_only_single_words_stick_out(text: str, columns: int) -> None:
+    lines = wrapped(text, columns)
+    assert " ".join(lines) == text
+    assert all(width(line) <= columns or " " not in line for line in lines)
+
+
+@given(LINE, st.integers(1, 4))
+def test_balanced_headings_keep_to_their_lines_and_could_not_be_narrower(text: str, lines: int) -> None:
+    found = balanced(text, lines)
+    assert len(found) <= lines
+    assert " ".join(found) == text
+    narrower = max(map(width, found), default=0) - 1
+    assert len(wrapped(text, narrower)) > lines or any(width(word) > narrower for word in text.split(" "))
+
+
+def test_wide_and_combining_characters_take_the_columns_that_a_terminal_gives_them() -> None:
+    assert [width(text) for text in ("abc", "漢字", "e\u0301", "😀", "–", "")] == [3, 4, 1, 2, 1, 0]
+    assert pad("漢", 4) == "漢  "
+    assert pad("漢", 4, right=True) == "  漢"
+
+
+# Markdown --------------------------------------------------------------------------------------------------------
+
+
+def markdown_cells(line: str) -> list[str]:
+    """A row of a GitHub table, split and unescaped by its rules, written independently of ours."""
+    cells, cell, chars = [], "", iter(line)
+    for char in chars:
+        if char == "|":
+            cells.append(cell)
+            cell = ""
+        else:
+            cell += next(chars) if char == "\\" else char
+    assert cells[0] == "" == cell, "a row begins and ends with a bar"
+    return [one.strip(" ") for one in cells[1:]]
+
+
+@settings(max_examples=200)
+@given(st.one_of(LINE, ASCII))
+def test_any_label_comes_back_from_a_markdown_cell(label: str) -> None:
+    lines = FORMATS["markdown"](table(label, "x")).splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("| **Methods**"))
+    assert markdown_cells(lines[at + 1]) == [label, "**0.812**"]
+
+
+@given(st.one_of(LINE, ASCII))
+def test_no_label_can_begin_markup(label: str) -> None:
+    bare = re.sub(r"\\.", "", markdown_escape(label))
+    assert not re.search(r"[`*_<>#|~$&\[\]]", bare)
+    assert not re.match(r"(\d+[.)]|[-+=])", markdown_escape(label))
+
+
+def test_markdown_rows_have_as_many_cells_as_the_head() -> None:
+    lines = [line for line in FORMATS["markdown"](table(*NASTY)).splitlines() if line.startswith("|")]
+    assert {len(markdown_cells(line)) for line in lines} == {2}
+    assert markdown_cells(lines[5]) == ['"', "<ins>-0.090</ins> (2/3)"]
+
+
+# LaTeX -----------------------------------------------------------------------------------------------------------
+
+COMMANDS = {
+    "textbackslash": "\\", "textasciitilde": "~", "textasciicircum": "^", "textasciigrave": "`", "textless": "<",
+    "textgreater": ">", "textbar": "|", "textquoteleft": "‘", "textquoteright": "’", "textquotedblleft": "“",
+    "textquotedblright": "”", "ldots": "…", "textperiodcentered": "·", "textdegree": "°", "textmu": "µ", "ss": "ß",
+    "ae": "æ", "AE": "Æ", "o": "ø", "O": "Ø", "aa": "å", "AA": "Å", "oe": "œ", "OE": "Œ", "l": "ł", "L": "Ł", "i": "ı",
+}  # fmt: skip
+MATHS = {
+    "\\times": "×", "\\pm": "±", "-": "−", "\\leq": "≤", "\\geq": "≥", "\\rightarrow": "→", "\\uparrow": "↑",
+    "\\downarrow": "↓", "\\alpha": "α", "\\beta": "β", "\\lambda": "λ", "\\sigma": "σ",
+}  # fmt: skip
+MARKS = {"`": "\u0300", "'": "\u0301", "^": "\u0302", "~": "\u0303", "=": "\u0304", "u": "\u0306", ".": "\u0307",
+         '"': "\u0308", "r": "\u030a", "H": "\u030b", "v": "\u030c", "c": "\u0327"}  # fmt: skip
+TOKEN = re.compile(
+    r"\\texttt\{U\+(?P<code>[0-9A-F]+)\}|\\symbol\{(?P<symbol>\d+)\}|\\(?P<accent>[`'^~=.\"urHvc])\{\\?(?P<base>[A-Za-z])\}"
+    r"|\\(?P<command>[A-Za-z]+)\{\}|\$(?P<maths>[^$]+)\$|\\(?P<escaped>[{}#$%&_])|\{(?P<grouped>[][*])\}|(?P<empty>\{\})"
+    r"|(?P<dash>---?)|(?P<tie>~)|(?P<plain>[ -~])"
+)
+UNSAFE = set('\\{}#$%&_~^`<>|"[]*')
+
+
+def unescape(latex: str) -> str:
+    """What LaTeX would show, read token by token; anything that it would take for markup fails."""
+    shown, at = "", 0
+    while at < len(latex):
+        token = TOKEN.match(latex, at)
+        assert token is not None, latex[at:]
+        at = token.end()
+        found = {name: text for name, text in token.groupdict().items() if text is not None}
+        match found:
+            case {"code": code}:
+                shown += chr(int(code, 16))
+            case {"symbol": code}:
+                shown += chr(int(code))
+            case {"accent": accent, "base": base}:
+                shown += unicodedata.normalize("NFC", base + MARKS[accent])
+            case {"command": command}:
+                shown += COMMANDS[command]
+            case {"maths": maths}:
+                shown += MATHS[maths]
+            case {"escaped": char} | {"grouped": char}:
+                shown += char
+            case {"dash": dash}:
+                shown += "–" if len(dash) == 2 else "—"
+            case {"tie": _}:
+                shown += "\N{NO-BREAK SPACE}"
+            case {"plain": char}:
+                assert char not in UNSAFE
+                assert latex[at : at + 1] != char or char not in "',", "drawn as one sign"
+                shown += char
+    return shown
+
+
+@settings(max_examples=300)
+@given(st.one_of(LINE, ASCII))
+@example("--")
+@example("–-")
+@example("''")
+@example("í ï ǰ e\u0301")
+def test_any_label_comes_back_from_latex_and_is_plain_ascii(label: str) -> None:
+    escaped = latex_escape(label)
+    assert escaped.isascii()
+    assert escaped.isprintable()
+    assert unescape(escaped) == unicodedata.normalize("NFC", label)
+
+
+@pytest.mark.parametrize("label", NASTY)
+def test_nasty_labels_come_back_from_latex(label: str) -> None:
+    assert unescape(latex_escape(label)) == unicodedata.normalize("NFC", label)
+
+
+def test_what_ascii_cannot_say_is_written_as_a_command_or_as_its_code() -> None:
+    assert latex_escape("é 😀 – α Ω") == r"\'{e} \texttt{U+1F600} -- $\alpha$ \texttt{U+03A9}"
+
+
+PREAMBLE = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
+
+
+def compiled(folder: Path, latex: str) -> str:
+    """Runs pdflatex in `folder` and answers its log."""
+    (folder / "paper.tex").write_text(f"{PREAMBLE}{latex}\\end{{document}}\n", encoding="ascii")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+    log = (folder / "paper.log").read_text(errors="replace")
+    assert done.returncode == 0, log[-2000:]
+    return log
+
+
+needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex: tables were not compiled")
+
+
+@needs_latex
+def test_a_table_of_nasty_labels_compiles_with_booktabs_alone_and_without_complaints(tmp_path: Path) -> None:
+    everything = "".join(map(chr, range(33, 127)))
+    codes = [f"U+{code:04X} {chr(code)}" for code in range(0xA1, 0x180) if chr(code).isprintable()]
+    labels = [*NASTY, everything, *(" ".join(codes[at : at + 6]) for at in range(0, len(codes), 6))]
+    floats = [FORMATS["latex"](table(*labels[at : at + 25])) for at in range(0, len(labels), 25)]
+    log = compiled(tmp_path, "\\clearpage\n".join(floats))
+    complaints = [line for line in log.splitlines() if re.search(r"^!|undefined|Missing character|invalid", line)]
+    assert complaints == []
+
+
+@needs_latex
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="no pdftotext: the page was not read back")
+def test_the_compiled_page_reads_as_the_table(tmp_path: Path) -> None:
+    compiled(tmp_path, FORMATS["latex"](table("[1ex] 100% a_b", "# & ~ ^", "third")))
+    page = subprocess.run(["pdftotext", "-layout", "paper.pdf", "-"], cwd=tmp_path, capture_output=True, check=True)
+    text = page.stdout.decode()
+    assert re.search(r"\[1ex\] 100% a.b +0\.812", text)
+    assert re.search(r"third +– +0/3", text)
+    assert "Split mini@01234567" in text
+    assert "avbench|v:1|scale:0" in text
+
+
+def test_the_fragment_is_one_float_with_its_signature_in_a_comment_and_in_print() -> None:
+    lines = FORMATS["latex"](table("a", "b")).splitlines()
+    assert [line for line in lines if "{table}" in line] == ["\\begin{table}", "\\end{table}"]
+    assert "% avbench|v:1|scale:0|rev:a/1+b@0" in lines
+    assert unescape(
+        next(line for line in lines if line.startswith("avbench")).replace("\\allowbreak{}", "").removesuffix("\\par")
+    )
+    assert "\\textbf{0.812}" in "".join(lines)
+
+
+# Light -----------------------------------------------------------------------------------------------------------
+
+ALLOWED = {"avbench", "numpy", "msgspec", "typing_extensions"}  # the last by msgspec; and the standard library
+LOADED = """
+import sys
+before = set(sys.modules)
+import avbench.table, avbench.report
+print(" ".join(sorted({name.partition(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names))))
+print(" ".join(sorted(name for name in sys.modules if name.startswith("avbench."))))
+"""
+
+
+def test_tables_and_reports_import_nothing_that_measures() -> None:
+    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
+    packages, modules = (set(line.split()) for line in done.stdout.splitlines())
+    assert packages <= ALLOWED
+    measuring = {
+        "score",
+        "generate",
+        "prepare",
+        "metrics",
+        "methods",
+        "generator",
+        "puppet",
+        "extract",
+        "clip",
+        "weights",
+    }
+    assert not {module.split(".")[1] for module in modules} & measuring
