@@ -74,6 +74,7 @@ ZERO_AT_ORIGIN = {"mov", "matroska", "avi"}  # containers that declare where the
 ANNOUNCE_SAMPLES = {"wav", "w64", "aiff", "au", "flac"}  # containers whose header counts the samples
 BOXES = frozenset(b"ftyp styp moov moof mdat mfra sidx free skip wide udta uuid meta".split())  # outermost, of mp4
 DRIFT_SECONDS = 1 / FRAME_RATE  # sound is put back in its place when it is further off than this
+LOST_FRAMES, LOST_SHARE = 3, 20  # so many, or one in so many: what a cut between key frames costs at the start
 PADDING_SECONDS = 0.1  # a stream may exceed MAX_SECONDS by as much: sound ends in whole packets
 TAGLESS = {"h264", "hevc", "vp8", "vp9", "av1", "libdav1d"}  # decoded alike whatever tag the container gives them
 AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
@@ -451,26 +452,39 @@ class _Timed(NamedTuple):
 
 
 def _timed_frames(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[_Timed]:
-    """Frames in the order shown. AVI knows decoding times only: there the n-th frame shown has the n-th of these."""
+    """Frames in the order shown, each later than the one before; an error where too few come out of the packets.
+
+    AVI knows decoding times only: there the n-th frame shown has the n-th of these.
+    """
     from av.codec.context import ThreadType
 
     stream.thread_count = 1
     stream.thread_type = ThreadType.NONE
     origin = _origin(container)
-    decoding_times: deque[int] = deque()
     by_order = _is_format(container, {"avi"})
+    decoding_times: deque[int] = deque()
+    expected, came = 0, 0
+    last: Fraction | None = None
     for packet in _packets(path, container, stream):
+        expected += packet.size > 0 and not packet.is_discard
         if by_order and packet.size and packet.dts is not None:
             decoding_times.append(packet.dts)
         for frame in stream.decode(packet):
-            if frame.is_corrupt:
-                raise MediaError(f"{path}: a damaged frame at {frame.time or 0:.2f} s; expected a whole file.")
             stamp = (decoding_times.popleft() if decoding_times else None) if by_order else frame.pts
             if stamp is None:
+                kind = container.format.name
                 raise MediaError(
-                    f"{path}: frames without timestamps ({container.format.name}); expected a container with them, e.g. mp4."
+                    f"{path}: frames without timestamps ({kind}); expected a container with them, e.g. mp4."
                 )
-            yield _Timed(frame, stamp * packet.time_base - origin, (frame.duration or 0) * packet.time_base)
+            seconds = stamp * packet.time_base - origin
+            if last is None or seconds > last:
+                came, last = came + 1, seconds
+                yield _Timed(frame, seconds, (frame.duration or 0) * packet.time_base)
+    one_to_one = (
+        not by_order and stream.codec_context.name != "vp8"
+    )  # packed or hidden frames have packets of their own
+    if one_to_one and came < expected - max(LOST_FRAMES, expected // LOST_SHARE):
+        raise MediaError(f"{path}: damaged: {came} of {expected} frames can be decoded; expected all.")
 
 
 def _first_frame(path: Path, container: InputContainer, stream: VideoStream) -> VideoFrame:
@@ -488,8 +502,6 @@ def _at_frame_rate(path: Path, coded: Iterator[_Timed], max_side: int | None) ->
         if timed.seconds > MAX_SECONDS:
             raise _too_long(path)
         if last is not None:
-            if timed.seconds <= last.seconds:  # not shown: its time has passed
-                continue
             gap = timed.seconds - last.seconds
             middle = (last.seconds + timed.seconds) / 2
             shown.hold(last.frame, math.floor(middle * FRAME_RATE) + 1)
@@ -601,8 +613,6 @@ def _in_place(path: Path, container: InputContainer, stream: AudioStream) -> Sou
     rate, filled, excess = 0, 0, 0
     for packet in _packets(path, container, stream):
         for frame in stream.decode(packet):
-            if frame.is_corrupt:
-                raise MediaError(f"{path}: damaged sound at {frame.time or 0:.2f} s; expected a whole file.")
             if frame.sample_rate != rate and rate:
                 raise MediaError(
                     f"{path}: the sample rate changes from {rate} to {frame.sample_rate} Hz; expected one rate."

@@ -32,7 +32,7 @@ from .run import (
     write_run,
     write_sidecar,
 )
-from .split import Pair, Split, media_path
+from .split import Pair, Split, media_path, media_root
 from .workers import Progress, Report, cpu_workers, run_jobs, silent
 
 __all__ = ["Generated", "Overwrite", "generate"]
@@ -54,6 +54,7 @@ class _Job(NamedTuple):
     item: Item
     request: Request
     part: Path
+    media: Path  # the root of the split's media, which a reason does not repeat
 
 
 class _Outcome(NamedTuple):
@@ -96,7 +97,7 @@ def generate(
                 request = media.request(one.name, pair, one.seed + index)
                 if not _is_done(folder, request, overwrite):
                     item = media.item(pair, request.seed, one.method.kind == "control")
-                    jobs.append(_Job(method, folder, item, request, part / f"{pair.id}.mp4"))
+                    jobs.append(_Job(method, folder, item, request, part / f"{pair.id}.mp4", media_root(split, data)))
         made = failed = 0
         report(Progress("generate", 0, len(jobs), 0))
         at_once = min([workers, *(one.method.workers for one in resolved.values() if one.method.workers)])
@@ -221,7 +222,7 @@ def _make(job: _Job) -> _Outcome:
         if ":" not in job.method:
             raise  # a fault of ours stops the run
         failure = f"{type(error).__name__}: {error}"
-    return _Outcome(time.perf_counter() - begun, provenance, clip_sha256, failure)
+    return _Outcome(time.perf_counter() - begun, provenance, clip_sha256, failure.replace(f"{job.media}/", ""))
 
 
 def _check_media(item: Item) -> None:

@@ -64,7 +64,9 @@ def writing(path: Path) -> Iterator[None]:
                 f"{path}: not writable ({error.strerror}). Give a folder that you may write to."
             ) from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
-            raise UsageError(f"{path}: cannot be made ({error.strerror}): a file stands where a folder is needed.") from error
+            raise UsageError(
+                f"{path}: cannot be made ({error.strerror}): a file stands where a folder is needed."
+            ) from error
         raise
 
 

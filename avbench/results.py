@@ -143,7 +143,7 @@ def load(
 
 
 def aggregate(scale: Scale, scores: Scores) -> float:
-    """The scale's number for one method: the mean over measured clips, correctly rounded. ValueError where there is none."""
+    """The scale's number for one method: the mean over measured clips (of the exact sum). ValueError where there is none."""
     if not len(scores.values):
         raise ValueError(f"{scale.name}: no measured clip to take the {scale.aggregate} of")
     return math.fsum(scores.values) / len(scores.values)
@@ -283,9 +283,9 @@ def _left_out(source: _Source, place: _Place) -> str:
     return ""
 
 
-def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
+def _natural(name: str) -> tuple[list[tuple[str, int]], str]:
     """shifted@frames=8 before shifted@frames=12."""
-    return [(int(digits or 0), text) for text, digits in re.findall(r"(\D*)(\d*)", name)], name
+    return [(text, int(digits or 0)) for text, digits in re.findall(r"([^0-9]*)([0-9]*)", name)], name
 
 
 def _groups(folder: Path, strings: dict[str, str]) -> dict[_Group, dict[str, _Outcome]]:

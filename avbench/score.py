@@ -406,7 +406,9 @@ def _measure(todo: _Todo, plan: _Plan) -> list[ScoreRow]:
         try:
             measured = metric.measure(_sample(todo, metric, plan))
         except Unmeasurable as reason:
-            rows.append(msgspec.structs.replace(row, failure=str(reason)))
+            # A file name need not be UTF-8; a row is.
+            readable = str(reason).encode(errors="replace").decode()
+            rows.append(msgspec.structs.replace(row, failure=readable))
             continue
         if not isinstance(measured, Measured):
             measured = Measured(measured)
@@ -430,9 +432,9 @@ def _sample(todo: _Todo, metric: Metric, plan: _Plan) -> Sample:
             try:
                 stream = plan.digests.stream(path, _sense(source, feature))
             except MediaError as error:
-                raise Unmeasurable(_named(source, str(error).replace(str(path), path.name))) from error
+                raise Unmeasurable(_named(source, str(error).replace(str(path), _short(todo, source)))) from error
             if stream in plan.failures:
-                raise Unmeasurable(_named(source, plan.failures[stream].replace(FILE, path.name)))
+                raise Unmeasurable(_named(source, plan.failures[stream].replace(FILE, _short(todo, source))))
             record = load(_stored_at(stream, feature.name), feature.record)
             if record is None:
                 raise AvbenchError(f"{_stored_at(stream, feature.name)}: vanished or damaged meanwhile. Run it again.")
@@ -450,11 +452,18 @@ def _check_file(todo: _Todo, source: Source, path: Path, digests: _Digests) -> N
     """A file that is absent, or not the one that the split names, is the pair's failure."""
     if not path.is_file():
         reason = _not_made(todo.run, todo.pair) if source == "clip" else None
-        raise Unmeasurable(f"not generated: {reason}" if reason else _named(source, f"{path.name}: no such file"))
+        raise Unmeasurable(
+            f"not generated: {reason}" if reason else _named(source, f"{_short(todo, source)}: no such file")
+        )
     expected = todo.pair.sha256.get(source)
     if expected is not None and digests.file(path) != expected:
         found = digests.file(path)
-        raise Unmeasurable(_named(source, f"{path.name}: sha256 {found[:12]}…, expected {expected[:12]}…"))
+        raise Unmeasurable(_named(source, f"{_short(todo, source)}: sha256 {found[:12]}…, expected {expected[:12]}…"))
+
+
+def _short(todo: _Todo, source: Source) -> str:
+    """A file's name in its folder of clips or media: what a row may say on every machine."""
+    return todo.paths[source].name if source == "clip" else str(getattr(todo.pair, source))
 
 
 def _named(source: Source, reason: str) -> str:

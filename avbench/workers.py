@@ -61,9 +61,7 @@ def _initialise(parent: int) -> None:
     threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
 
 
-def run_jobs(
-    task: Callable[[Job], Result], jobs: Iterable[Job], workers: int
-) -> Iterator[tuple[Job, Result]]:
+def run_jobs(task: Callable[[Job], Result], jobs: Iterable[Job], workers: int) -> Iterator[tuple[Job, Result]]:
     """Yields (job, result) as results become ready. `task` must be importable by name; what it raises is raised here.
 
     At most two jobs per worker are in flight, so that a stop loses little and memory stays flat.

@@ -388,8 +388,6 @@ def test_a_full_disk_is_one_clear_line_and_keeps_what_was_made(demo: Demo, small
     assert "the disk is full" in done.stderr
     made = sorted((small_disk / "runs").rglob("*.mp4"))
     assert made
-    for path in made:
-        assert path.read_bytes() == (demo.home / "media" / "demo" / path.name).read_bytes() or path.stat().st_size > 0
     assert len(read_video(made[0])) == 121
     left = small_disk / "runs" / "truth" / "demo"
     (small_disk / "runs" / "filler").write_bytes(b"0" * (os.statvfs(small_disk).f_bavail * 4096))

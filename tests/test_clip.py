@@ -382,6 +382,17 @@ def test_coded_sound_keeps_its_place_and_length(tmp_path: Path, codec: str, kind
     assert abs(len(samples) - 24000) <= (1 if kind == "mp4" else 1152)
 
 
+def test_a_clock_too_coarse_for_samples_loses_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"  # counts milliseconds
+    with av.open(str(path), "w") as clip:
+        stream: Any = clip.add_stream("pcm_s16le", rate=44100, layout="mono")
+        for block in range(5):
+            frame = av.AudioFrame.from_ndarray(np.full((1, 2000), 8192, np.int16), format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 44100, block * 2000, Fraction(1, 44100)
+            clip.mux(stream.encode(frame))
+    assert np.array_equal(read_audio(path).samples, np.full(10000, 0.25, np.float32))
+
+
 # What is wrong with a file -----------------------------------------------------------------------------------------
 
 
@@ -397,7 +408,7 @@ def broken_files(folder: Path) -> dict[str, Path]:
     }
     files["empty.mp4"].write_bytes(b"")
     files["text.mp4"].write_text("this is not a film\n" * 50)
-    files["list.mp4"].write_text(f"ffconcat version 1.0\nfile '{folder / 'good.mp4'}'\n")
+    files["list.mp4"].write_text("ffconcat version 1.0\nfile good.mp4\n")
     files["page.mp4"].write_text(
         f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{folder / 'good.mp4'}\n#EXT-X-ENDLIST\n"
     )
@@ -516,6 +527,36 @@ def test_a_fragmented_file_cut_anywhere_is_an_error_or_whole_fragments(
     assert len(shown) % 5 == 0
 
 
+@a_few
+@given(place=st.floats(0, 1, exclude_max=True))
+def test_missing_packets_are_an_error_where_the_file_does_not_declare_its_length(
+    tmp_path: Path, whole: dict[str, Path], place: float
+) -> None:
+    content = whole["front"].read_bytes()
+    start = content.index(b"mdat") + 4
+    open_ended = content[: start - 8] + bytes(4) + b"mdat"  # a length of 0: to the end of the file
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(open_ended + content[start:])
+    assert numbers(read_video(path)) == list(range(20))
+    path.write_bytes(open_ended + content[start : start + int(place * (len(content) - start))])
+    errors = 0
+    for read, length in ((read_video, 20), (lambda path: read_audio(path).samples, 38400)):
+        try:
+            assert len(read(path)) == length  # the last packet of the one may come after all of the other's
+        except MediaError:
+            errors += 1
+    assert errors
+
+
+def test_a_wav_shorter_than_its_samples_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    write_audio(path, Sound(tone(0.5), 48000))
+    content = path.read_bytes()[:-2]
+    path.write_bytes(content[:4] + (len(content) - 8).to_bytes(4, "little") + content[8:])
+    with pytest.raises(MediaError, match="truncated"):
+        read_audio(path)
+
+
 @pytest.mark.parametrize("missing", [1, 2, 1000])
 @pytest.mark.parametrize("kind", ["wav", "flac"])
 def test_a_cut_sound_file_is_an_error(tmp_path: Path, kind: str, missing: int) -> None:
@@ -565,6 +606,18 @@ def test_a_clip_of_more_than_a_minute_is_refused(tmp_path: Path, muxer: str) -> 
     assert probe(longest).seconds == pytest.approx(60)
     with pytest.raises(MediaError, match="longer than 60 s"):
         read_video(make_clip(tmp_path / "b.mp4", *at_rate(Fraction(1), 61), muxer={"movflags": muxer}))
+
+
+def test_a_clip_of_hours_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "a.mp4", [Fraction(0), Fraction(1), Fraction(4000)], Fraction(4001))
+    tracemalloc.start()
+    try:
+        with pytest.raises(MediaError, match="longer than 60 s"):
+            read_video(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6
 
 
 def test_a_sound_of_more_than_a_minute_is_refused(tmp_path: Path) -> None:
@@ -812,10 +865,11 @@ def test_what_memory_held_before_does_not_show_in_a_clip(tmp_path: Path, height:
 @pytest.mark.parametrize(
     "options", [{}, {"turn": (90, True)}, {"muxer": {"movflags": "+frag_keyframe+empty_moov+delay_moov"}}]
 )
-@pytest.mark.parametrize("start", [Fraction(0), Fraction(3, 10)])
+@pytest.mark.parametrize("start", [Fraction(0), Fraction(3, 10), Fraction(12345, TICKS)])
 def test_a_copied_video_is_the_same_video(tmp_path: Path, start: Fraction, options: dict[str, Any]) -> None:
     times = [start + Fraction(n * n, 500) for n in range(20)]  # a variable rate
-    source = make_clip(tmp_path / "a.mp4", times, times[-1] + Fraction(1, 25), **options)
+    muxer = {"movie_timescale": str(TICKS), **options.get("muxer", {})}
+    source = make_clip(tmp_path / "a.mp4", times, times[-1] + Fraction(1, 25), **{**options, "muxer": muxer})
     write_clip(tmp_path / "b.mp4", source, Sound(tone(0.5), 48000), comment="copied")
     assert stream_sha256(tmp_path / "b.mp4", "video") == stream_sha256(source, "video")
     assert np.array_equal(read_video(tmp_path / "b.mp4"), read_video(source))
@@ -922,12 +976,13 @@ def test_an_image_is_written_without_loss(tmp_path: Path) -> None:
     assert np.array_equal(read_image(tmp_path / "a.png"), natural(1)[0])
 
 
-def test_odd_names_are_names(short: Path, tmp_path: Path) -> None:
-    for name in ("a b.mp4", "50%.mp4", "concat:x|y.mp4", "-i.mp4", "ключ 🗝.mp4", "http:a.mp4"):
-        shutil.copy(short, tmp_path / name)
-        assert len(read_video(tmp_path / name)) == 20
-        write_clip(tmp_path / f"new {name}", tmp_path / name, None)
-        assert len(read_video(tmp_path / f"new {name}")) == 20
+def test_odd_names_are_names(short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a b.mp4", "50%.mp4", "concat:x|y.mp4", "-i.mp4", "ключ 🗝.mp4", "http:a.mp4", "fd:"):
+        shutil.copy(short, name)
+        assert len(read_video(Path(name))) == 20
+        write_clip(Path(f"{name} again"), Path(name), None)
+        assert len(read_video(Path(f"{name} again"))) == 20
 
 
 # The number of the decode protocol ----------------------------------------------------------------------------------

@@ -138,16 +138,16 @@ def test_csv_is_wide_values_first_then_coverage_and_a_gap_is_empty() -> None:
 
 def test_text_aligns_numbers_under_each_other_with_coverage_beside() -> None:
     assert FORMATS["text"](table("first", "漢字", "third")).splitlines()[2:] == [
-        "              AV corr. ↑",
-        "                  % of_x",
-        "────────────────────────",
+        "           AV corr. ↑",
+        "               % of_x",
+        "─────────────────────",
         "Methods",
-        "  first     0.812¹",
-        "  漢字     -0.090²  2/3",
-        "────────────────────────",
+        "  first    0.812¹",
+        "  漢字    -0.090² 2/3",
+        "─────────────────────",
         "Controls",
-        "  third         –   0/3",
-        "────────────────────────",
+        "  third        –  0/3",
+        "─────────────────────",
         "",
         "m: 1 failed",
         "",
@@ -245,7 +245,7 @@ MATHS = {
 MARKS = {"`": "\u0300", "'": "\u0301", "^": "\u0302", "~": "\u0303", "=": "\u0304", "u": "\u0306", ".": "\u0307",
          '"': "\u0308", "r": "\u030a", "H": "\u030b", "v": "\u030c", "c": "\u0327"}  # fmt: skip
 TOKEN = re.compile(
-    r"\\texttt\{U\+(?P<code>[0-9A-F]+)\}|\\symbol\{(?P<symbol>\d+)\}|\\(?P<accent>[`'^~=.\"urHvc])\{\\?(?P<base>[A-Za-z])\}"
+    r"\\texttt\{U\+(?P<code>[0-9A-F]+)\}|\\symbol\{(?P<symbol>\d+)\}|\\(?P<accent>[`'^~=.\"urHvc])\{(?P<base>\\[ij]|[A-Za-hk-z])\}"
     r"|\\(?P<command>[A-Za-z]+)\{\}|\$(?P<maths>[^$]+)\$|\\(?P<escaped>[{}#$%&_])|\{(?P<grouped>[][*])\}|(?P<empty>\{\})"
     r"|(?P<dash>---?)|(?P<tie>~)|(?P<plain>[ -~])"
 )
@@ -266,7 +266,7 @@ def unescape(latex: str) -> str:
             case {"symbol": code}:
                 shown += chr(int(code))
             case {"accent": accent, "base": base}:
-                shown += unicodedata.normalize("NFC", base + MARKS[accent])
+                shown += unicodedata.normalize("NFC", base.removeprefix("\\") + MARKS[accent])
             case {"command": command}:
                 shown += COMMANDS[command]
             case {"maths": maths}:

@@ -7,9 +7,9 @@ Conventions. The detector (HOG) runs on the frame as it is, and on the frame at 
 nothing. Detections are linked to tracks by overlap; the track with the largest total area is *the* face: with two
 people it stays on one of them, the one who is larger and longer in view. Between detections boxes are interpolated,
 before the first and after the last they stand still; they are smoothed over time because the detector's boxes jump by
-its cell size, which would shake the landmarks. Landmarks are the mean of five predictions, from the box and from it
-moved a little each way: one prediction may leap by pixels when a frame changes by nothing that can be seen. An image
-is a clip of one frame.
+its cell size, which would shake the landmarks. Landmarks are the mean of three predictions, each from the box moved
+a little: a single one may leap by pixels when a frame changes by nothing that can be seen. An image is a clip of one
+frame.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ EVERY = 3  # frames from one detection to the next
 OVERLAP = 0.3  # intersection over union that two boxes of one track share at least
 SMOOTHING = 3.0  # frames, standard deviation of the Gaussian
 EMBEDDED = 5  # frames
-NUDGES = ((0.0, 0.0), (0.04, 0.0), (-0.04, 0.0), (0.0, 0.04), (0.0, -0.04))  # to the right and down, in widths of a box
+NUDGES = ((0.0, 0.05), (0.0433, -0.025), (-0.0433, -0.025))  # right and down, in widths of the box; they sum to zero
 POINTS, WIDTH = 68, 128
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, pixels
@@ -130,7 +130,7 @@ def _detect(image: NDArray[np.uint8]) -> list[Box]:
 
 
 def _landmarks(image: NDArray[np.uint8], box: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(68, 2) mean of the points predicted from the box and its nudged copies."""
+    """(68, 2) mean of the points predicted from nudged copies of the box."""
     width = box[2] - box[0]
     predictions = []
     for right, down in NUDGES:

@@ -35,7 +35,7 @@ NEAR = 1  # frames by which sound and picture may differ unnoticed
 BAND = (0.7, 6.0)  # Hz: syllables
 EYE_SMOOTHING = 5.0  # frames: the eyes' distance changes with the head, not with speech
 ENERGY_FLOOR = 0.1  # of the 95th percentile
-# As a share of the eyes' distance. Real frozen faces, compressed: 0.0006 (median) to 0.0016 (largest of 31); the same
+# As a share of the eyes' distance. Real frozen faces, compressed: 0.0009 (median) to 0.0028 (largest of 31); the same
 # swayed as a whole: 0.005 (median); real speech: 0.021 (least of 31) to 0.08.
 JITTER = 0.004
 

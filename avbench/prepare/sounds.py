@@ -27,7 +27,7 @@ def place(name: str, seconds: float, rate: int, seed: int) -> Samples:
     count = round(seconds * rate)
     samples = PLACES[name](count, rate, np.random.default_rng(seed))
     samples = samples - samples.mean()
-    return (samples / np.sqrt(np.mean(samples**2))).astype(np.float32)
+    return np.asarray(samples / _rms(samples), np.float32)
 
 
 def under(speech: Samples, span: tuple[int, int], place: Samples, snr_db: float) -> Samples:
@@ -47,8 +47,8 @@ def _rain(count: int, rate: int, rng: Rng) -> Series:
     drops = np.zeros(count)
     for _ in range(rng.poisson(45 * count / rate)):
         tone = _ping(rate, 0.03, rng.uniform(900, 4500), 0.006)
-        _add(drops, tone * rng.exponential(0.5), rng.integers(count))
-    return hiss + 0.5 * patter + 1.2 * drops
+        _add(drops, tone * rng.exponential(0.5), int(rng.integers(count)))
+    return hiss + 0.5 * patter + 4.0 * drops
 
 
 def _street(count: int, rate: int, rng: Rng) -> Series:
@@ -72,8 +72,8 @@ def _cafe(count: int, rate: int, rng: Rng) -> Series:
     for _ in range(7):
         sound += rng.uniform(0.5, 1.0) * _murmur(count, rate, rng)
     for _ in range(rng.poisson(1.1 * count / rate)):
-        clink = sum(_ping(rate, 0.25, rng.uniform(2200, 6500), rng.uniform(0.02, 0.06)) for _ in range(4))
-        _add(sound, clink * rng.uniform(0.1, 0.35), rng.integers(count))
+        clink = np.sum([_ping(rate, 0.25, rng.uniform(2200, 6500), rng.uniform(0.02, 0.06)) for _ in range(4)], axis=0)
+        _add(sound, clink * rng.uniform(0.1, 0.35), int(rng.integers(count)))
     return sound
 
 
@@ -84,16 +84,18 @@ def _shore(count: int, rate: int, rng: Rng) -> Series:
     swell = 0.25 + np.sin(np.pi * (phase % 1)) ** 3
     breaking = 0.1 + np.clip(np.sin(np.pi * ((phase - 0.18) % 1)), 0, None) ** 6
     wind = _noise(count, rate, rng, 80, 600, tilt_db=-5) * _wander(count, rate, rng, 0.5)
-    return _noise(count, rate, rng, 60, 900, tilt_db=-3) * swell + _noise(count, rate, rng, 900, 8000, tilt_db=-2) * (
-        breaking
-    ) + 0.4 * wind
+    return (
+        _noise(count, rate, rng, 60, 900, tilt_db=-3) * swell
+        + _noise(count, rate, rng, 900, 8000, tilt_db=-2) * (breaking)
+        + 0.4 * wind
+    )
 
 
 def _kitchen(count: int, rate: int, rng: Rng) -> Series:
     """The hum and air of an extractor fan, and a tap that drips."""
     seconds = np.arange(count) / rate
     mains = 50.0
-    hum = sum(np.sin(2 * np.pi * (mains * k * seconds + rng.uniform())) / k for k in (1, 2, 3, 4, 6, 8))
+    hum = np.sum([np.sin(2 * np.pi * (mains * k * seconds + rng.uniform())) / k for k in (1, 2, 3, 4, 6, 8)], axis=0)
     blades = _noise(count, rate, rng, 180, 3500, tilt_db=-3) * (1 + 0.25 * np.sin(2 * np.pi * 17 * seconds))
     drips = np.zeros(count)
     moment = rng.uniform(0.2, 0.8)
@@ -101,7 +103,7 @@ def _kitchen(count: int, rate: int, rng: Rng) -> Series:
         drip = _chirp(rate, 0.05, 900, 1900) * np.exp(-np.arange(int(0.05 * rate)) / (0.012 * rate))
         _add(drips, drip, int(moment * rate))
         moment += rng.uniform(0.75, 0.95)
-    return 0.5 * hum + blades + 1.5 * drips
+    return np.asarray(0.5 * hum + blades + 5.0 * drips)
 
 
 def _park(count: int, rate: int, rng: Rng) -> Series:
@@ -143,7 +145,7 @@ def _noise(count: int, rate: int, rng: Rng, low: float, high: float, tilt_db: fl
     shape = 1 / np.sqrt((1 + (low / frequency) ** 6) * (1 + (frequency / high) ** 6))
     shape *= 10 ** (tilt_db / 20 * np.log2(frequency / low))
     noise: Series = irfft(rfft(rng.standard_normal(size)) * shape, size)[:count]
-    return noise / np.sqrt(np.mean(noise**2))
+    return noise / _rms(noise)
 
 
 def _wander(count: int, rate: int, rng: Rng, depth: float) -> Series:
@@ -176,13 +178,17 @@ def _murmur(count: int, rate: int, rng: Rng) -> Series:
         tone = pitch * rng.uniform(0.88, 1.12)
         harmonics = tone * np.arange(1, int(2800 / tone) + 1)
         formants, widths = (rng.uniform(300, 800), rng.uniform(900, 2300)), (120.0, 220.0)
-        strength = sum(1 / (1 + ((harmonics - f) / w) ** 2) for f, w in zip(formants, widths, strict=True))
+        strength = np.sum([1 / (1 + ((harmonics - f) / w) ** 2) for f, w in zip(formants, widths, strict=True)], axis=0)
         # Powers of one rotating number are its harmonics: a sine each would cost ten times as much.
         turn = np.exp(2j * np.pi * tone * np.arange(size) / rate)
         wave = np.imag(np.polynomial.polynomial.polyval(turn, np.concatenate([[0.0], strength])))
         _add(sound, wave * np.hanning(size), int(moment * rate))
         moment += span * rng.uniform(0.8, 1.1) + (rng.uniform(0.2, 0.6) if rng.uniform() < 0.15 else 0.0)
-    return sound / (np.sqrt(np.mean(sound**2)) + 1e-9)
+    return sound / (_rms(sound) + 1e-9)
+
+
+def _rms(samples: Series) -> float:
+    return float(np.sqrt(np.mean(samples**2)))
 
 
 def _add(sound: Series, event: Series, first: int) -> None:

@@ -1,13 +1,12 @@
 """A still picture of a face made to speak: lips, jaw, lids and head move, and everything else stays.
 
 A picture with 68 landmarks (iBUG order) becomes a `Rig`: smooth contours of lips, lids and chin. Each frame is one
-backward map from output pixels to the picture, the sum of three small motions:
+backward map from output pixels to the picture, made of two small motions:
 
     head    the whole head sways, turns and nods about the neck; the map fades to nothing away from the head
     mouth   lips move between their contours, the chin follows the lower lip, the corners move in and out
-    lids    the skin between brow and eye is drawn down over the eye
 
-Where the lips part, the inside of the mouth is painted: the picture's own teeth where it shows some, else drawn
+Lids are painted over the eyes in the colour of the skin below them. Where the lips part, the inside of the mouth is painted: the picture's own teeth where it shows some, else drawn
 ones, with a dark cavity and a tongue below. Lengths are pixels; amounts are shares of the face height (nose
 bridge, point 27, to chin, point 8), so that a picture of any size moves alike.
 """
@@ -26,6 +25,7 @@ __all__ = ["Motion", "Rig", "animate", "motion", "rig"]
 
 Array = NDArray[np.float32]
 Frames = NDArray[np.uint8]
+Channels = tuple[Frames, Frames, Frames]  # red, green, blue
 
 # Shares of the face height.
 OPEN_GAP = 0.105  # between the lips at opening 1
@@ -41,6 +41,7 @@ SEAM = 0.45  # where parted lips of the picture meet: 0 at the upper, 1 at the l
 INSET = 0.007  # by which a smiling picture's lips are taken smaller than their contours
 SMILE_SHARE = 0.035  # a picture whose lips are further apart than this shows its teeth
 ENLARGED = 2  # the picture is sampled from a copy this much larger, so that bilinear sampling keeps it sharp
+LID_SKIN = 0.4  # of half an eye's width: how far below an eye its lid's colour is taken
 BOW = 0.94  # share of the mouth's width in which the lips part
 COLUMNS = 256  # of the contour tables across the mouth
 
@@ -99,7 +100,7 @@ class _Eye:
     half: float
     upper: Array
     lower: Array
-    brow: float  # across the eye line; lids are drawn from below it
+    skin: Array  # (COLUMNS, 3) RGB below the eye, which its lid is painted with
     block: tuple[slice, slice]
 
 
@@ -119,7 +120,7 @@ class Rig:
     """A picture ready to move."""
 
     picture: Frames  # (H, W, 3)
-    enlarged: tuple[Frames, Frames, Frames]  # the channels of the picture, ENLARGED times as large
+    enlarged: Channels  # the channels of the picture, ENLARGED times as large
     height: float  # of the face, pixels
     pivot: tuple[float, float]  # of the head's roll, below the chin
     near: Array  # (H, W) 1 at the head … 0 away from it
@@ -141,20 +142,19 @@ def rig(picture: Frames, landmarks: Array) -> Rig:
     across, along = x * side[0] + y * side[1], x * down[0] + y * down[1]
     near = np.exp(-((np.hypot(across / (1.35 * height), along / (1.55 * height))) ** 4)).astype(np.float32)
     tip = points[30]
-    nose = np.exp(
-        -(((columns - tip[0]) ** 2 + (rows - tip[1]) ** 2) / (0.55 * height) ** 2)
-    ).astype(np.float32)
+    nose = np.exp(-(((columns - tip[0]) ** 2 + (rows - tip[1]) ** 2) / (0.55 * height) ** 2)).astype(np.float32)
     lips = _lips(picture, points, height)
+    enlarged = _enlarged(picture)
     pivot = points[8] + 0.5 * height * down
     return Rig(
         picture=picture,
-        enlarged=_enlarged(picture),
+        enlarged=enlarged,
         height=height,
         pivot=(float(pivot[0]), float(pivot[1])),
         near=near,
         nose=nose,
         lips=lips,
-        eyes=(_eye(picture, points[36:42], points[17:22]), _eye(picture, points[42:48], points[22:27])),
+        eyes=(_eye(picture, enlarged, points[36:42]), _eye(picture, enlarged, points[42:48])),
         inside=_inside(picture, lips, points),
     )
 
@@ -169,7 +169,7 @@ def motion(rig: Rig, frames: int, seed: int) -> Motion:
         frequencies = generator.uniform(0.08, 0.45, 5)
         phases = generator.uniform(0.0, 2 * np.pi, 5)
         waves = np.sin(2 * np.pi * np.outer(frequencies, seconds) + phases[:, None]).sum(axis=0) / np.sqrt(5 / 2)
-        return ((waves - waves[0]) * amount).astype(np.float32)
+        return np.asarray((waves - waves[0]) * amount, np.float32)
 
     lids = np.zeros(frames)
     moment = generator.uniform(0.8, 2.2)
@@ -193,11 +193,11 @@ def animate(rig: Rig, mouth: Mouth, motion: Motion) -> Frames:
     rows, columns = (axis.astype(np.float32) for axis in np.mgrid[: rig.picture.shape[0], : rig.picture.shape[1]])
     for number, frame in enumerate(frames):
         x, y = _head(rig, motion, number, columns, rows)
-        for eye in rig.eyes:
-            if motion.lids[number] > 0:
-                _draw_lid(eye, float(motion.lids[number]), x, y)
-        parted = _part_lips(rig, mouth, number, x, y)
+        parted = _part_lips(rig, mouth, number, x, y)  # leaves the map of the eyes alone
         _sample(rig.enlarged, x, y, frame)
+        if motion.lids[number] > 0:
+            for eye in rig.eyes:
+                _paint_lid(eye, float(motion.lids[number]), x, y, frame)
         _paint_inside(rig, parted, float(mouth.tongue[number]), frame)
     return frames
 
@@ -245,15 +245,17 @@ OUTLINES = {
 }
 
 
-def _eye(picture: Frames, points: NDArray[np.float64], brow: NDArray[np.float64]) -> _Eye:
+def _eye(picture: Frames, enlarged: Channels, points: NDArray[np.float64]) -> _Eye:
+    from scipy.ndimage import gaussian_filter1d
+
     axes, half = _axes(points[0], points[3])
-    above = axes.of(brow[:, 0].astype(np.float32), brow[:, 1].astype(np.float32))[1]
     upper = _contour(axes, half, points[[0, 1, 2, 3]])
-    lower = _contour(axes, half, points[[0, 5, 4, 3]])
-    top = float(upper.min())
-    # Half the way to the brow: the rim of spectacles or the brow itself must stay.
-    margin = top + 0.6 * (float(above.mean()) - top)
-    return _Eye(axes, half, upper, np.maximum(lower, upper), margin, _block(picture, axes, 1.1 * half, margin, half))
+    lower = np.maximum(_contour(axes, half, points[[0, 5, 4, 3]]), upper)
+    along = np.linspace(-half, half, COLUMNS, dtype=np.float32)
+    below = np.empty((COLUMNS, 3), np.uint8)
+    _sample(enlarged, *axes.back(along, lower + np.float32(LID_SKIN * half)), below)
+    skin = gaussian_filter1d(below.astype(np.float32), COLUMNS / 8, axis=0, mode="nearest")
+    return _Eye(axes, half, upper, lower, skin, _block(picture, axes, 1.1 * half, -half, half))
 
 
 def _axes(left: NDArray[np.float64], right: NDArray[np.float64]) -> tuple[_Axes, float]:
@@ -271,7 +273,7 @@ def _contour(axes: _Axes, half: float, points: NDArray[np.float64]) -> Array:
     u, v = u[order].astype(np.float64), v[order].astype(np.float64)
     apart = np.concatenate([[True], np.diff(u) > 1e-3 * half])
     curve = PchipInterpolator(u[apart] / half, v[apart], extrapolate=False)(np.linspace(-1, 1, COLUMNS))
-    return np.nan_to_num(curve).astype(np.float32)
+    return np.asarray(np.nan_to_num(curve), np.float32)
 
 
 def _block(picture: Frames, axes: _Axes, reach: float, top: float, bottom: float) -> tuple[slice, slice]:
@@ -287,7 +289,7 @@ def _block(picture: Frames, axes: _Axes, reach: float, top: float, bottom: float
     )
 
 
-def _enlarged(picture: Frames) -> tuple[Frames, Frames, Frames]:
+def _enlarged(picture: Frames) -> Channels:
     from PIL import Image
 
     height, width = picture.shape[:2]
@@ -327,15 +329,22 @@ def _head(rig: Rig, motion: Motion, number: int, columns: Array, rows: Array) ->
     )
 
 
-def _draw_lid(eye: _Eye, shut: float, x: Array, y: Array) -> None:
-    """Moves the upper lid down in the map, in place."""
+def _paint_lid(eye: _Eye, shut: float, x: Array, y: Array, frame: Frames) -> None:
+    """Paints the upper lid over an eye, in place; x, y is the map of the head alone."""
     u, v = eye.axes.of(x[eye.block], y[eye.block])
-    column = _columns(u / eye.half)
+    window = frame[eye.block]
+    near = (np.abs(u) < eye.half) & (v > eye.upper.min() - 2) & (v < eye.lower.max() + 4)
+    u, v = u[near], v[near]
+    place = u / np.float32(eye.half)
+    column = _columns(place)
     upper, lower = eye.upper[column], eye.lower[column]
-    lid = upper + np.float32(shut * 0.95) * (lower - upper)
-    share = _ease((v - eye.brow) / np.maximum(lid - eye.brow, 1e-3))
-    moved = np.where((v < lid) & (np.abs(u) < eye.half), v - share * (lid - upper), v)
-    x[eye.block], y[eye.block] = eye.axes.back(u, moved)
+    lid = upper + np.float32(shut) * (lower - upper)
+    covered = _share(v - upper + 1) * _share(lid - v + np.float32(0.5)) * _share(4 * (1 - np.abs(place)))
+    # Skin is a little darker in the crease above and where the lashes are.
+    shade = 0.86 + 0.1 * _ease((v - upper) / np.maximum(lid - upper, 1))
+    lash = np.exp(-(((v - lid) / np.float32(0.08 * eye.half)) ** 2)) * _share(4 * (1 - np.abs(place)))
+    colour = _mixed(window[near].astype(np.float32), eye.skin[column] * shade[:, None], covered)
+    window[near] = np.rint(colour * (1 - np.float32(0.55 * shut) * lash)[:, None]).astype(np.uint8)
 
 
 def _part_lips(rig: Rig, mouth: Mouth, number: int, x: Array, y: Array) -> _Parted:
@@ -352,7 +361,7 @@ def _part_lips(rig: Rig, mouth: Mouth, number: int, x: Array, y: Array) -> _Part
     upper_share = UPPER_SHARE + (0.75 - UPPER_SHARE) * bite
     seam = lips.seam
     upper = seam - upper_share * gap * bow
-    relaxed = seam + (lips.arc - seam) * _share(np.float32(2 * mouth.opening[number]))
+    relaxed = seam + (lips.arc - seam) * np.float32(min(1.0, 2 * mouth.opening[number]))
     lower = relaxed + (1 - upper_share) * gap * bow
     down = upper - lips.upper_inner  # of the upper lip's edge; negative is up
     away = lower - lips.lower_inner
@@ -417,13 +426,11 @@ def _upper_shift(lips: _Lips, v: Array, column: NDArray[np.intp], down: Array) -
     outer = 0.7 * down
     edge, line = (lips.upper_inner + down)[column], (lips.upper_outer + outer)[column]
     on_lip = _share((v - line) / np.maximum(edge - line, 1e-3))
-    on_skin = _ease((v - lips.nose) / np.maximum(line - lips.nose, 1e-3))
+    on_skin = _ease((v - np.float32(lips.nose)) / np.maximum(line - np.float32(lips.nose), 1e-3))
     return np.where(v > line, outer[column] + on_lip * (down - outer)[column], on_skin * outer[column])
 
 
-def _lower_shift(
-    lips: _Lips, u: Array, v: Array, column: NDArray[np.intp], away: Array, chin: np.float32
-) -> Array:
+def _lower_shift(lips: _Lips, u: Array, v: Array, column: NDArray[np.intp], away: Array, chin: np.float32) -> Array:
     outer = 0.8 * away
     edge, line = (lips.lower_inner + away)[column], (lips.lower_outer + outer)[column]
     wide = np.exp(-np.square(np.square(u / np.float32(2.0 * lips.half))))
@@ -459,7 +466,7 @@ def _ease(value: Array) -> Array:
     return clipped * clipped * (3 - 2 * clipped)
 
 
-def _sample(channels: tuple[Frames, Frames, Frames], x: Array, y: Array, frame: Frames) -> None:
+def _sample(channels: Channels, x: Array, y: Array, frame: Frames) -> None:
     """Fills a frame with the colours at these places of the picture."""
     from scipy.ndimage import map_coordinates
 

@@ -81,7 +81,7 @@ def speak(text: str, voice: Voice, seconds: tuple[float, float]) -> Speech:
     phonemes = [Phoneme(name, start / rate, end / rate) for name, start, end in header["phonemes"]]
     while phonemes and not phonemes[-1].name:
         phonemes.pop()
-    samples = np.frombuffer(sound, "<i2").astype(np.float32) / 32768
+    samples = np.frombuffer(sound, "<i2").astype(np.float32) / np.float32(32768)
     samples = samples[: round((phonemes[-1].end + TAIL_S) * rate)]
     return Speech(samples, rate, tuple(phonemes), int(header["words_per_minute"]))
 
@@ -107,4 +107,6 @@ def _check_variant(name: str, data: Path) -> None:
     _, plus, variant = name.partition("+")
     known = sorted(path.name for path in (data / "voices" / "!v").iterdir())
     if plus and variant not in known:
-        raise UsageError(f"espeak-ng has no variant {variant!r}, asked for by voice {name!r}. Known: {', '.join(known)}.")
+        raise UsageError(
+            f"espeak-ng has no variant {variant!r}, asked for by voice {name!r}. Known: {', '.join(known)}."
+        )

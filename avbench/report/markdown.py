@@ -15,7 +15,7 @@ FIRST = re.compile(r"^(\d*)([-+=.)])")  # makes a list or a heading of a line th
 def markdown(table: Table) -> str:
     """One table; a block begins with its heading in bold in a row of its own."""
     columns = table.columns
-    head = ["", *(escape(column.heading) for column in columns)]
+    head = ["", *(escape(f"{column.label} {column.arrow}".rstrip()) for column in columns)]
     units = ["", *(escape(column.unit) for column in columns)]
     lines = [escape(table.caption), "", _line(head), _line(["---", *("---:" for _ in columns)]), _line(units)]
     for block in table.blocks:

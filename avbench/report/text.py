@@ -43,7 +43,8 @@ def text(table: Table) -> str:
 
 def _heading(column: Column, least: int) -> list[str]:
     """The label in at most two lines, its unit below; they may be as wide as the numbers are."""
-    return [*balanced(column.heading, 2, least), *balanced(column.unit, 2, least)]
+    lines = [*balanced(column.heading, 2, least), *balanced(column.unit, 2, least)]
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def _aligned(cells: list[Cell]) -> list[str]:
