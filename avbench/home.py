@@ -10,13 +10,16 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from .errors import FolderError, UsageError
 
-__all__ = ["atomic", "data_folders", "home", "package_version", "sha256", "writing"]
+__all__ = ["atomic", "data_folders", "home", "imported", "package_version", "sha256", "writing"]
 
 
 def home(*parts: str) -> Path:
@@ -27,6 +30,21 @@ def home(*parts: str) -> Path:
 
         root = user_cache_dir("avbench", appauthor=False)
     return Path(root).expanduser().joinpath(*parts)
+
+
+def imported(kind: str, text: str) -> Any:
+    """What `module:NAME` names: somebody's own method or metric. The working folder is searched too."""
+    module, _, name = text.rpartition(":")
+    if not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.insert(0, str(Path.cwd()))  # a console script does not have the working folder on its path
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{kind} {text}: {error}; expected an importable module (the working folder is searched)."
+        ) from error
+    except AttributeError as error:
+        raise UsageError(f"{kind} {text}: {module} has no {name!r}.") from error
 
 
 def package_version() -> str:

@@ -17,7 +17,7 @@ import msgspec
 from .features import Feature, Features
 from .split import Prompt
 
-__all__ = ["PROFILES", "Card", "Measured", "Metric", "Sample", "Scale", "Unmeasurable"]
+__all__ = ["PROFILES", "Card", "Measured", "Metric", "Sample", "Scale", "Source", "Unmeasurable"]
 
 PROFILES = {
     "embedded": "networks from the package index alone: no GPU, no account, no model hub",

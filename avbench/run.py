@@ -22,6 +22,7 @@ from .home import atomic, writing
 from .metric import Scale
 
 __all__ = [
+    "Kind",
     "Request",
     "Run",
     "RunInfo",

@@ -8,7 +8,6 @@ its rows are appended. `Unmeasurable` is caught here and nowhere else: the row t
 from __future__ import annotations
 
 import hashlib
-import importlib
 import math
 import time
 from collections import Counter
@@ -23,7 +22,7 @@ from .clip import stream_sha256
 from .errors import AvbenchError, MediaError, SplitError, UsageError
 from .extract import extract, ready, revision
 from .features import Feature, Features, Record, Sense, load, path_of, save
-from .home import sha256
+from .home import imported, sha256
 from .metric import Measured, Metric, Sample, Scale, Source, Unmeasurable
 from .metrics import METRICS, scale_of, select
 from .prepare import prepare
@@ -204,11 +203,7 @@ def _features(metric: Metric) -> list[str]:
 
 def _imported(text: str) -> Metric:
     """`module:NAME` → the Metric of that name."""
-    module, _, name = text.rpartition(":")
-    try:
-        found = getattr(importlib.import_module(module), name, None)
-    except ModuleNotFoundError as error:
-        raise UsageError(f"metric {text}: {error}; expected an importable module.") from error
+    found = imported("metric", text)
     if not isinstance(found, Metric):
         raise UsageError(f"metric {text}: found {type(found).__name__}; expected an avbench.Metric.")
     return found

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from avbench.home import sha256
+
 COMMAND = [sys.executable, "-m", "avbench"]
 UNCOMPARED = {"costs.jsonl"}  # seconds
 
@@ -43,10 +45,10 @@ def avbench(
     return done
 
 
-def run_files(runs: Path) -> dict[str, bytes]:
-    """All files below a runs folder with their bytes, without the seconds in costs.jsonl and the lock files."""
+def run_files(runs: Path) -> dict[str, str]:
+    """All files below a runs folder with their sha256, without the seconds in costs.jsonl and the lock files."""
     return {
-        str(path.relative_to(runs)): path.read_bytes()
+        str(path.relative_to(runs)): sha256(path)
         for path in sorted(runs.rglob("*"))
         if path.is_file() and path.name not in UNCOMPARED and path.suffix != ".lock"
     }

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,11 @@ KILLS = 20
 WORKERS = 2
 
 
-def kill_and_rerun(arguments: list[str], home: Path, seed: int, span: tuple[float, float]) -> int:
-    """Starts the command and SIGKILLs its whole process group after a random time, KILLS times; then lets it end."""
+def kill_and_rerun(arguments: list[str], home: Path, progress: Callable[[], int], seed: int) -> None:
+    """Twenty times: starts the command, waits until it has got somewhere, SIGKILLs it. Then lets it end."""
     chance = random.Random(seed)
-    kills = 0
-    for _ in range(KILLS):
+    for kill in range(KILLS):
+        before = progress()
         process = subprocess.Popen(
             [*COMMAND, *arguments],
             env=environment(home),
@@ -35,19 +36,18 @@ def kill_and_rerun(arguments: list[str], home: Path, seed: int, span: tuple[floa
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        try:
-            process.wait(chance.uniform(*span))
-        except subprocess.TimeoutExpired:
-            # Half the time the parent alone, so that orphaned workers are covered too.
-            if chance.random() < 0.5:
-                process.kill()
-            else:
-                os.killpg(process.pid, signal.SIGKILL)
-            kills += 1
-            process.wait()
+        while progress() == before and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 0.2))
+        assert process.poll() is None, f"it ended before kill {kill + 1} of {KILLS}: give it more to do"
+        # Half the time the parent alone, so that orphaned workers are covered too.
+        if chance.random() < 0.5:
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     avbench(*arguments, home=home)
     time.sleep(1.0)  # an orphan would have shown itself by now
-    return kills
 
 
 def costs(runs: Path, stage: str) -> Counter[tuple[str, ...]]:
@@ -84,16 +84,21 @@ def test_twenty_kills_during_generate_leave_the_undisturbed_files(
     """A method from somebody's module, which logs each clip that it begins, beside two of ours."""
     (tmp_path / "somebodys.py").write_text(SOMEBODYS)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    arguments = ["generate", "--method", "somebodys:logged", "--method", "truth", "--workers", str(WORKERS)]
+    methods = ("somebodys:logged", "somebodys:logged@seed=1", "shifted@frames=3", "still")
+    arguments = ["generate", "--workers", str(WORKERS), *(word for name in methods for word in ("--method", name))]
     monkeypatch.setenv("BEGUN", str(tmp_path / "calm.log"))
     avbench(*arguments, "--runs", tmp_path / "calm", home=demo.home)
     monkeypatch.setenv("BEGUN", str(tmp_path / "killed.log"))
-    kills = kill_and_rerun([*arguments, "--runs", str(tmp_path / "killed")], demo.home, seed=1, span=(0.6, 2.5))
-    assert kills >= KILLS // 2
-    assert run_files(tmp_path / "killed") == run_files(tmp_path / "calm")
+    killed = tmp_path / "killed"
+
+    def clips() -> int:
+        return len(list(killed.rglob("*/demo/*.mp4")))
+
+    kill_and_rerun([*arguments, "--runs", str(killed)], demo.home, clips, seed=1)
+    assert run_files(killed) == run_files(tmp_path / "calm")
     begun = (tmp_path / "killed.log").read_text().splitlines()
     needed = (tmp_path / "calm.log").read_text().splitlines()
-    assert len(begun) - len(needed) <= WORKERS * kills, "more than one clip a worker and kill was made again"
+    assert len(begun) - len(needed) <= WORKERS * KILLS, "more than one clip a worker and kill was made again"
 
 
 @pytest.mark.slow
@@ -110,15 +115,18 @@ def test_twenty_kills_during_score_leave_the_undisturbed_files(demo: Demo, tmp_p
     for name in ("media", "weights"):
         (home / name).symlink_to(demo.home / name)
     avbench("score", calm, "--workers", WORKERS, home=demo.home)
-    kills = kill_and_rerun(["score", str(killed), "--workers", str(WORKERS)], home, seed=2, span=(2.0, 7.0))
-    assert kills >= KILLS // 2
+
+    def features() -> int:
+        return len(list(home.glob("features/*/*.npz")))
+
+    kill_and_rerun(["score", str(killed), "--workers", str(WORKERS)], home, features, seed=2)
     assert run_files(killed) == run_files(calm)
     for method in ("truth", "replay"):
         folder = killed / method / "demo"
         lines = (folder / "scores.jsonl").read_text().splitlines()
         assert len(lines) == len(read_scores(folder)), "a key stands twice"
     again = costs(killed, "extract")
-    assert sum(count - 1 for count in again.values()) <= WORKERS * kills
+    assert sum(count - 1 for count in again.values()) <= WORKERS * KILLS
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """The README's examples are run, in its order, in one folder; what it shows is what they print.
 
     ```python    a first line `# file: NAME` saves the block under that name; any other block is run
-    ```console   `$ COMMAND` is run by a shell, and its stdout compared with the lines that follow, decimals left out
+    ```console   `$ COMMAND` is run by a shell, and its stdout compared with the lines that follow: decimals do not
+                 count, and a line `…` stands for the rest
 
 `.venv/bin/python -m tests.test_readme` pastes what is printed now.
 """
@@ -24,6 +25,7 @@ from .line import Demo, avbench, environment
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+REST = "…"
 FENCE = re.compile(r"^```(?P<language>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -38,14 +40,17 @@ def told(text: str, demo: Demo, folder: Path) -> str:
         assert done.returncode == 0, f"{command[-1]}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
+    def printed(command: str, shown: list[str]) -> list[str]:
+        if command == "make test":
+            return shown  # this is it
+        stdout = demo.stdout if command == "make demo" else run(["bash", "-ec", command])
+        lines = [line.rstrip() for line in stdout.rstrip("\n").split("\n")] if stdout else []
+        return [*lines[: shown.index(REST)], REST] if REST in shown else lines
+
     def console(body: str) -> str:
-        lines = []
-        for command in re.findall(r"^\$ (.+)$", body, re.MULTILINE):
-            if command == "make test":
-                return body  # this is it
-            lines.append(f"$ {command}")
-            lines += (demo.stdout if command == "make demo" else run(["bash", "-ec", command])).rstrip("\n").split("\n")
-        return "".join(f"{line.rstrip()}\n" for line in lines if line)
+        commands = re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", body, re.MULTILINE)
+        parts = [[f"$ {command}", *printed(command, shown.splitlines())] for command, shown in commands]
+        return "".join(f"{line}\n" for part in parts for line in part)
 
     def replay(match: re.Match[str]) -> str:
         body = match["body"]
@@ -70,7 +75,7 @@ def without_decimals(text: str) -> list[str]:
 def test_the_first_line_says_what_this_is_and_is_not() -> None:
     first = README.read_text().splitlines()[0]
     assert "avbench" in first
-    assert "not AVBench (arXiv 2605.24652)" in first
+    assert "Not AVBench (arXiv 2605.24652)" in first
     assert "`av_bench`" in first
 
 
@@ -79,6 +84,9 @@ def test_it_opens_with_the_two_commands_and_says_that_the_demo_ranks_nothing() -
     assert commands[:2] == ["make demo", "make test"]
     assert "The demo ranks nothing." in README.read_text()
     assert not load_split("demo").head.ranks
+    assert re.search(
+        r"^\$ make test\n…\n(.+\n)*\d+ skipped:?\n(.*\n)*.*[1-9]\d* passed.* in .+$", README.read_text(), re.M
+    )
     targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert targets is not None
     assert {"demo", "test", "test-slow", "check", "fix"} <= set(targets[1].split())

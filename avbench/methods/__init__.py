@@ -8,16 +8,15 @@ which returns a `Method`: a label, a kind, and `make(item, path)`, which writes 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from ..errors import UsageError, unknown
+from ..home import imported
 from ..run import Kind, format_method, parse_method
 from ..split import Prompt
 from . import controls
@@ -135,21 +134,14 @@ def summary(name: str) -> str:
 def _imported(module: str, name: str) -> Callable[..., Method]:
     if name in METHODS:
         raise UsageError(f"method {module}:{name}: {name!r} is the name of a bundled method; give yours another name.")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # a console script does not have the working folder on its path
-    try:
-        found = getattr(importlib.import_module(module), name, None)
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"method {module}:{name}: {error}; expected an importable module (the working folder is searched)."
-        ) from error
+    found = imported("method", f"{module}:{name}")
     if isinstance(found, Method):
         return lambda: found
     if not callable(found):
-        raise UsageError(f"method {module}:{name}: {module} has no function or Method {name!r}.")
+        raise UsageError(f"method {module}:{name}: found {type(found).__name__}; expected a function or a Method.")
     if _is_make(found):
         return lambda: Method(label=name, make=found)
-    return found
+    return cast(Callable[..., Method], found)
 
 
 def _is_make(function: Callable[..., Any]) -> bool:

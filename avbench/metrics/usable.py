@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..extract.voice_ge2e import MIN_SPEECH_SECONDS
 from ..features import Faces, SpeechEnergy, Voice
 from ..metric import Source, Unmeasurable
 
@@ -12,7 +13,6 @@ __all__ = ["MIN_FRAMES", "require_embeddings", "require_movement", "require_soun
 
 MIN_FOUND = 0.5  # of the sampled frames; by chance, faces are found in a few hundredths of frames without any
 MIN_FRAMES = 25  # one second
-MIN_SPEECH_SECONDS = 0.5
 SILENT_RMS = 3e-4  # -70 dBFS in the speech band, in the loudest 40 ms
 BRIDGED_FRAMES = 6  # from one detection to the next across which landmarks are still believed: one was missed
 

@@ -19,7 +19,7 @@ import msgspec
 from ..errors import SplitError
 from ..home import atomic, sha256
 from ..run import lock
-from ..split import MEDIA, Pair, Split, media_path, media_root
+from ..split import MEDIA, Pair, Split, media_root
 from ..workers import Progress, Report, run_jobs, silent
 
 __all__ = ["PREPARERS", "Prepared", "prepare", "read_prepared"]
@@ -63,6 +63,7 @@ def prepare(split: Split, data: Path | None, workers: int, report: Report = sile
         known = read_prepared(root)
         files = dict(known.files) if known is not None and known.recipe == recipe else {}
         versions = _versions()
+        _sweep(root, jobs)
         made = 0
         report(Progress("prepare", 0, len(jobs), 0))
         for done, (_, digests) in enumerate(run_jobs(_make, jobs, min(workers, len(jobs))), start=1):
@@ -97,7 +98,7 @@ def _lacking(split: Split, data: Path | None, recipe: str) -> list[_Job]:
     files = known.files if known is not None and known.recipe == recipe else {}
     jobs = []
     for pair in split.pairs:
-        media = tuple(medium for medium in MEDIA if not _is_sound(root, files, str(getattr(pair, medium))))
+        media = tuple(medium for medium in MEDIA if not _is_sound(root, files, _path(pair, medium)))
         if media:
             jobs.append(_Job(split, pair, data, media))
     return jobs
@@ -107,13 +108,23 @@ def _is_sound(root: Path, files: dict[str, str], path: str) -> bool:
     return path in files and (root / path).is_file() and sha256(root / path) == files[path]
 
 
+def _sweep(root: Path, jobs: list[_Job]) -> None:
+    """Removes what a killed process left half written."""
+    for folder in {root, *((root / _path(job.pair, medium)).parent for job in jobs for medium in MEDIA)}:
+        for part in folder.glob(".*.part"):
+            part.unlink(missing_ok=True)
+
+
 def _make(job: _Job) -> dict[str, str]:
     """Makes one pair's media in a worker; their digests by path."""
     _preparer(job.split).make(job.split, job.pair, job.data, job.media)
-    return {
-        str(getattr(job.pair, medium)): sha256(media_path(job.split, job.pair, medium, job.data))  # type: ignore[arg-type]
-        for medium in job.media
-    }
+    root = media_root(job.split, job.data)
+    return {path: sha256(root / path) for path in (_path(job.pair, medium) for medium in job.media)}
+
+
+def _path(pair: Pair, medium: str) -> str:
+    """Of one medium, relative to the media folder."""
+    return str(getattr(pair, medium))
 
 
 def _versions() -> dict[str, str]:

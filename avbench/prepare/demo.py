@@ -99,7 +99,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     version: int
     portraits: dict[str, Portrait]  # by the `face` of speakers
-    voices: dict[str, dict[str, Any]]  # by the `voice` of speakers: the fields of `puppet.Voice`
+    voices: dict[str, Voice]  # by the `voice` of speakers
     looks: dict[str, Look]  # by speaker
     pairs: dict[str, PairRecipe]
 
@@ -126,11 +126,6 @@ def check(split: Split) -> None:
     for name, portrait in recipe.portraits.items():
         if len(portrait.landmarks) != 68:
             raise SplitError(f"{where}: portrait {name!r} has {len(portrait.landmarks)} landmarks; expected 68.")
-    for name, fields in recipe.voices.items():
-        try:
-            msgspec.convert(fields, Voice)
-        except msgspec.ValidationError as error:
-            raise SplitError(f"{where}: voice {name!r}: {error}.") from error
     for pair in split.pairs:
         speaker = split.speaker(pair.speaker)
         for kind, name, known in (
@@ -152,7 +147,7 @@ def make(split: Split, pair: Pair, data: Path | None, media: Sequence[str]) -> N
     """Makes these media of a pair; each appears whole."""
     recipe = recipe_of(split)
     own = recipe.pairs[pair.id]
-    voice = msgspec.convert(recipe.voices[split.speaker(pair.speaker).voice], Voice)
+    voice = recipe.voices[split.speaker(pair.speaker).voice]
     seconds = split.head.frames / FRAME_RATE
     if "voice" in media:
         spoken, span, _ = say(own.reference, voice, seconds)
@@ -217,6 +212,12 @@ def picture(portrait: Portrait, look: Look, size: tuple[int, int]) -> tuple[Fram
     across = np.array([np.cos(turn), -np.sin(turn)]) * scale * look.slim * (-1 if look.mirror else 1)
     down = np.array([np.sin(turn), np.cos(turn)]) * scale
     corner = np.array(look.centre) - across * width / 2 - down * height / 2
+    for far in (corner, corner + across * width, corner + down * height, corner + across * width + down * height):
+        if not ((far >= 0) & (far <= source.size)).all():
+            raise SplitError(
+                f"the look with centre {look.centre} and side {look.side:g} reaches beyond {portrait.file} "
+                f"({source.width} x {source.height} pixels), at {far.round(1).tolist()}; move it or make it smaller."
+            )
     coefficients = (across[0], down[0], corner[0], across[1], down[1], corner[1])
     image = source.transform(size, Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC)
     if scale < 1:  # enlarging softens

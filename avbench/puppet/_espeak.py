@@ -28,6 +28,7 @@ RATE, PITCH, RANGE = 1, 3, 4  # espeak_PARAMETER
 CHARS_UTF8 = 1
 EVENT_END_OF_LIST, EVENT_PHONEME = 0, 7
 
+SEED = ctypes.c_long(1)
 TRIES = 6  # syntheses to find a speed; each takes some 50 ms
 
 
@@ -78,6 +79,7 @@ def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     library.espeak_SetParameter(RANGE, request["inflection"], 0)
 
     def say(words_per_minute: int) -> Spoken:
+        library.espeak_ng_SetRandSeed(SEED)  # else breath and creak are seeded by the time of day
         library.espeak_SetParameter(RATE, words_per_minute, 0)
         return _synthesise(library, request["text"].encode())
 

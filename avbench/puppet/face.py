@@ -28,7 +28,7 @@ Frames = NDArray[np.uint8]
 Channels = tuple[Frames, Frames, Frames]  # red, green, blue
 
 # Shares of the face height.
-OPEN_GAP = 0.105  # between the lips at opening 1
+OPEN_GAP = 0.115  # between the lips at opening 1
 TEETH = 0.012  # how far drawn teeth reach below the resting seam
 SWAY, NOD, TURN = 0.012, 0.010, 0.02  # of the head: sideways, up and down, and of the nose against the head
 ROLL_RAD = 0.011
@@ -423,17 +423,18 @@ def _mixed(under: Array, over: Array, share: Array) -> Array:
 
 
 def _upper_shift(lips: _Lips, v: Array, column: NDArray[np.intp], down: Array) -> Array:
-    outer = 0.7 * down
+    outer = np.float32(0.7) * down
     edge, line = (lips.upper_inner + down)[column], (lips.upper_outer + outer)[column]
     on_lip = _share((v - line) / np.maximum(edge - line, 1e-3))
-    on_skin = _ease((v - np.float32(lips.nose)) / np.maximum(line - np.float32(lips.nose), 1e-3))
+    room: Array = np.maximum(line - np.float32(lips.nose), 1e-3)
+    on_skin = _ease((v - np.float32(lips.nose)) / room)
     return np.where(v > line, outer[column] + on_lip * (down - outer)[column], on_skin * outer[column])
 
 
 def _lower_shift(lips: _Lips, u: Array, v: Array, column: NDArray[np.intp], away: Array, chin: np.float32) -> Array:
-    outer = 0.8 * away
+    outer = np.float32(0.8) * away
     edge, line = (lips.lower_inner + away)[column], (lips.lower_outer + outer)[column]
-    wide = np.exp(-np.square(np.square(u / np.float32(2.0 * lips.half))))
+    wide = np.exp(-np.square(np.square(u / np.float32(1.8 * lips.half))))
     bone = chin * wide
     jaw = np.float32(lips.chin) + bone
     end = np.float32(1.8 * lips.chin)
@@ -445,9 +446,10 @@ def _lower_shift(lips: _Lips, u: Array, v: Array, column: NDArray[np.intp], away
 
 def _undo_width(lips: _Lips, change: float, u: Array, v: Array) -> Array:
     half = np.float32(lips.half)
-    # At the corners exp(-1/2.25) of the change is left; 1.56 gives it back.
-    reach = np.exp(-((u / (1.5 * half)) ** 2) - ((v - 0.1 * half) / (0.75 * half)) ** 2)
-    return u - np.float32(1.56 * change) * u * reach
+    # At the corners exp(-1/1.44) of the change is left; 2 gives it back. Nothing moves at the nose.
+    below = _ease((v - np.float32(lips.nose)) / np.float32(max(-0.8 * lips.nose, 1.0)))
+    reach = np.exp(-np.square(u / (1.2 * half)) - np.square((v - 0.1 * half) / (0.75 * half))) * below
+    return np.asarray(u - np.float32(2 * change) * u * reach)
 
 
 def _columns(place: Array) -> NDArray[np.intp]:

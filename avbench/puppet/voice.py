@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,8 +22,7 @@ SLOWEST, FASTEST = 120, 220  # words a minute, between which a line still sounds
 TAIL_S = 0.05  # kept after the last phoneme, for its decay
 
 
-@dataclasses.dataclass(frozen=True)
-class Voice:
+class Voice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How espeak-ng sounds: an accent with a timbre (`en-us+f3`), and how it is used."""
 
     name: str  # LANGUAGE or LANGUAGE+VARIANT, as espeak-ng knows them
