@@ -51,10 +51,10 @@ class _Event(ctypes.Structure):
 
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
-Spoken = tuple[bytes, list[tuple[str, int, int]]]  # samples; phonemes with first and end sample
+_Spoken = tuple[bytes, list[tuple[str, int, int]]]  # samples; phonemes with first and end sample
 
 
-class Problem(Exception):
+class _Problem(Exception):
     """What is wrong with the request, for the caller to say."""
 
 
@@ -63,7 +63,7 @@ def main() -> None:
     request = json.load(sys.stdin)
     try:
         header, samples = _answer(request)
-    except Problem as problem:
+    except _Problem as problem:
         header, samples = {"problem": str(problem)}, b""
     sys.stdout.buffer.write(json.dumps(header).encode() + b"\n" + samples)
 
@@ -72,13 +72,13 @@ def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     library = ctypes.CDLL(request["library"])
     rate = library.espeak_Initialize(RETRIEVAL, 0, request["data"].encode(), PHONEME_EVENTS | IPA_NAMES | DONT_EXIT)
     if rate <= 0:
-        raise Problem(f"espeak-ng does not start with the data in {request['data']} (code {rate})")
+        raise _Problem(f"espeak-ng does not start with the data in {request['data']} (code {rate})")
     if library.espeak_SetVoiceByName(request["voice"].encode()) != 0:
-        raise Problem(f"espeak-ng has no voice {request['voice']!r}")
+        raise _Problem(f"espeak-ng has no voice {request['voice']!r}")
     library.espeak_SetParameter(PITCH, request["pitch"], 0)
     library.espeak_SetParameter(RANGE, request["inflection"], 0)
 
-    def say(words_per_minute: int) -> Spoken:
+    def say(words_per_minute: int) -> _Spoken:
         library.espeak_ng_SetRandSeed(SEED)  # else breath and creak are seeded by the time of day
         library.espeak_SetParameter(RATE, words_per_minute, 0)
         return _synthesise(library, request["text"].encode())
@@ -87,7 +87,7 @@ def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     return {"rate": rate, "words_per_minute": speed, "phonemes": phonemes}, samples
 
 
-def _fitting(say: Callable[[int], Spoken], rate: int, request: dict[str, Any]) -> tuple[int, Spoken]:
+def _fitting(say: Callable[[int], _Spoken], rate: int, request: dict[str, Any]) -> tuple[int, _Spoken]:
     """The voice's own speed if the line then lasts as long as it may; else the nearest speed that was found to fit."""
     speed, slowest, fastest = request["words_per_minute"]
     least, most = request["seconds"]
@@ -96,7 +96,7 @@ def _fitting(say: Callable[[int], Spoken], rate: int, request: dict[str, Any]) -
         spoken = say(speed)
         heard = [(first, end) for name, first, end in spoken[1] if name]
         if not heard:
-            raise Problem(f"nothing in {request['text']!r} can be spoken")
+            raise _Problem(f"nothing in {request['text']!r} can be spoken")
         seconds = (heard[-1][1] - heard[0][0]) / rate
         if least <= seconds <= most:
             return speed, spoken
@@ -108,13 +108,13 @@ def _fitting(say: Callable[[int], Spoken], rate: int, request: dict[str, Any]) -
         if not slowest <= wanted <= fastest and speed in (slowest, fastest):
             break
         speed = min(max(wanted, slowest), fastest)
-    raise Problem(
+    raise _Problem(
         f"{request['text']!r} takes {seconds:.2f} s at {speed} words a minute; expected {least:g} to {most:g} s at "
         f"{slowest} to {fastest} words a minute: {'shorten' if seconds > most else 'lengthen'} the line"
     )
 
 
-def _synthesise(library: ctypes.CDLL, text: bytes) -> Spoken:
+def _synthesise(library: ctypes.CDLL, text: bytes) -> _Spoken:
     pieces: list[bytes] = []
     starts: list[tuple[str, int]] = []
 
@@ -134,7 +134,7 @@ def _synthesise(library: ctypes.CDLL, text: bytes) -> Spoken:
     library.espeak_SetSynthCallback(callback)
     code = library.espeak_Synth(text, len(text) + 1, 0, 1, 0, CHARS_UTF8, None, None)
     if code != 0:
-        raise Problem(f"espeak-ng refuses the line (code {code})")
+        raise _Problem(f"espeak-ng refuses the line (code {code})")
     library.espeak_Synchronize()
     samples = b"".join(pieces)
     if sys.byteorder == "big":

@@ -6,9 +6,10 @@ backward map from output pixels to the picture, made of two small motions:
     head    the whole head sways, turns and nods about the neck; the map fades to nothing away from the head
     mouth   lips move between their contours, the chin follows the lower lip, the corners move in and out
 
-Lids are painted over the eyes in the colour of the skin below them. Where the lips part, the inside of the mouth is painted: the picture's own teeth where it shows some, else drawn
-ones, with a dark cavity and a tongue below. Lengths are pixels; amounts are shares of the face height (nose
-bridge, point 27, to chin, point 8), so that a picture of any size moves alike.
+Lids are painted over the eyes in the colour of the skin below them. Where the lips part, the inside of the mouth is
+painted: the picture's own teeth where it shows some, else drawn ones, with a dark cavity and a tongue below. Lengths
+are pixels; amounts are shares of the face height (nose bridge, point 27, to chin, point 8), so that a picture of any
+size moves alike.
 """
 
 from __future__ import annotations
