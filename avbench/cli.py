@@ -26,6 +26,7 @@ __all__ = ["app", "main"]
 Command = TypeVar("Command", bound=Callable[..., Any])
 Choice = Literal["never", "failed", "all"]
 
+EXIT_USAGE = 2
 EXIT_INCOMPLETE = 4
 EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
@@ -47,6 +48,9 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:  # a file that may not be read, a machine without memory: nothing that a report would mend
+        say(f"error: {error.filename or 'the system'}: {error.strerror or error}.")
+        sys.exit(EXIT_USAGE)
     except Exception:
         traceback.print_exc()
         say("error: this is a fault of avbench; please report it with the lines above.")

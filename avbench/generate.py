@@ -207,17 +207,16 @@ def _make(job: _Job) -> _Outcome:
     provenance: dict[str, Any] = {"label": one.method.label, "kind": one.method.kind, "untrained": one.method.untrained}
     clip_sha256 = failure = ""
     try:
-        _check_media(job.item)
-        provenance.update(one.method.make(job.item, job.part) or {})
-        if not job.part.is_file():
-            raise MediaError(f"{one.name} returned without writing {job.part.name}")
-        clip_sha256 = sha256(job.part)
-    except AvbenchError as error:
-        if not isinstance(error, MediaError | SplitError):
-            raise
+        with writing(job.part):  # a full disk is the machine's fault, not the pair's
+            _check_media(job.item)
+            provenance.update(one.method.make(job.item, job.part) or {})
+            if not job.part.is_file():
+                raise MediaError(f"{one.name} returned without writing {job.part.name}")
+            clip_sha256 = sha256(job.part)
+    except (MediaError, SplitError) as error:
         failure = str(error)
-    except OSError:
-        raise  # the machine's fault (a full disk), not the pair's
+    except (AvbenchError, OSError):
+        raise
     except Exception as error:
         if ":" not in job.method:
             raise  # a fault of ours stops the run
