@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,8 @@ import pytest
 from avbench.run import ScoreRow, find_runs, read_scales, read_scores
 from avbench.split import load_split
 
-from .line import Demo, avbench, run_files
+from .line import Demo, avbench, environment, run_files
+from .paper import compiled, needs_latex
 
 SCALES = {"spk_sim_ge2e", "spk_sim_ge2e_ref", "face_sim_dlib", "face_sim_dlib_ref", "av_corr", "lip_motion_dlib"}
 
@@ -119,3 +122,27 @@ def test_a_limited_run_is_marked_and_no_table_takes_it_unasked(demo: Demo, tmp_p
     avbench("score", runs, "--metric", "lip_motion_dlib", home=demo.home)
     whole = avbench("table", "--runs", runs, "--format", "csv", home=demo.home)
     assert len(whole.stdout.splitlines()) == 3
+
+
+@needs_latex
+def test_the_demos_latex_compiles(demo: Demo, tmp_path: Path) -> None:
+    table = avbench("table", "--runs", demo.runs, "--format", "latex", home=demo.home)
+    compiled(tmp_path, table.stdout)
+    assert (tmp_path / "paper.pdf").is_file()
+
+
+def test_a_laptop_without_torch_prints_the_same_table_from_the_score_files(
+    demo: Demo, laptop: Path, tmp_path: Path
+) -> None:
+    for run in find_runs(demo.runs):
+        there = tmp_path / "runs" / run.method / run.split
+        there.mkdir(parents=True)
+        for name in ("run.json", "scores.jsonl", "scales.json"):  # no clips
+            shutil.copy(run.folder / name, there)
+    arguments = ["-m", "avbench", "table", "--runs", str(tmp_path / "runs"), "--format", "latex"]
+    done = subprocess.run(
+        [str(laptop), *arguments], env=environment(tmp_path / "home"), capture_output=True, text=True, check=True
+    )
+    assert done.stdout == avbench("table", "--runs", demo.runs, "--format", "latex", home=demo.home).stdout
+    torch = subprocess.run([str(laptop), "-c", "import torch"], capture_output=True, text=True, check=False)
+    assert "ModuleNotFoundError" in torch.stderr

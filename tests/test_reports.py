@@ -22,6 +22,8 @@ from avbench.report.latex import escape as latex_escape
 from avbench.report.markdown import escape as markdown_escape
 from avbench.table import Block, Cell, Column, Row, Table
 
+from .paper import compiled, needs_latex
+
 WORD = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc", "Cf", "Cs", "Zs", "Zl", "Zp"]), min_size=1, max_size=8
 )
@@ -304,22 +306,6 @@ def test_nasty_labels_come_back_from_latex(label: str) -> None:
 
 def test_what_ascii_cannot_say_is_written_as_a_command_or_as_its_code() -> None:
     assert latex_escape("é 😀 – α Ω") == r"\'{e} \texttt{U+1F600} -- $\alpha$ \texttt{U+03A9}"
-
-
-PREAMBLE = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
-
-
-def compiled(folder: Path, latex: str) -> str:
-    """Runs pdflatex in `folder` and answers its log."""
-    (folder / "paper.tex").write_text(f"{PREAMBLE}{latex}\\end{{document}}\n", encoding="ascii")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
-    log = (folder / "paper.log").read_text(errors="replace")
-    assert done.returncode == 0, log[-2000:]
-    return log
-
-
-needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex: tables were not compiled")
 
 
 @needs_latex
