@@ -33,7 +33,7 @@ EXIT_INTERRUPTED = 130
 
 
 def main() -> None:
-    """The console script. Exit codes: 0 ok, 1 failed check, 2 usage, 3 incomparable, 4 incomplete, 70 internal error."""
+    """The console script. Exit codes: 0 ok, 1 failed check, 2 usage, 3 incomparable, 4 incomplete, 70 internal, 130 stopped."""
     try:
         sys.exit(app.main(standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt):
@@ -45,9 +45,6 @@ def main() -> None:
     except AvbenchError as error:
         say(f"error: {error}")
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of our output has seen enough
-        sys.stderr.close()
-        sys.exit(0)
     except OSError as error:  # a file that may not be read, a machine without memory: nothing that a report would mend
         say(f"error: {error.filename or 'the system'}: {error.strerror or error}.")
         sys.exit(EXIT_USAGE)
@@ -157,7 +154,8 @@ def generate(
 
 
 @app.command()
-@click.argument("runs", type=FOLDER, default=Path("runs"))
+@click.argument("folder", metavar="[RUNS]", type=FOLDER, required=False)
+@runs_option
 @option("--split", "splits", multiple=True, help="Only this split; may be repeated.  [default: every known one]")
 @option("--method", "methods", multiple=True, help="Only this method's folder; may be repeated.  [default: all]")
 @profile_option
@@ -167,6 +165,7 @@ def generate(
 @limit_option
 @workers_option
 def score(
+    folder: Path | None,
     runs: Path,
     splits: tuple[str, ...],
     methods: tuple[str, ...],
@@ -177,12 +176,12 @@ def score(
     limit: int | None,
     workers: int | None,
 ) -> None:
-    """Scores every METHOD/SPLIT folder below RUNS [default: runs], also folders of clips made elsewhere."""
+    """Scores every METHOD/SPLIT folder below RUNS, also folders of clips made elsewhere."""
     from .score import score
 
     with Bars() as bars:
         scored = score(
-            runs,
+            folder or runs,
             splits=splits,
             methods=methods,
             profile=profile,
@@ -239,8 +238,14 @@ def ls(what: str) -> None:
 def _splits() -> list[tuple[str, str]]:
     from .split import known_splits, load_split
 
-    found = [load_split(name) for name in known_splits()]
-    return [(split.name, f"{len(split.pairs)} pairs, {split.digest}: {split.head.title}") for split in found]
+    found = []
+    for name in known_splits():
+        try:
+            split = load_split(name)
+            found.append((name, f"{len(split.pairs)} pairs, {split.digest}: {split.head.title}"))
+        except AvbenchError as error:  # the others are still worth listing
+            found.append((name, f"error: {error}"))
+    return found
 
 
 def _methods() -> list[tuple[str, str]]:
@@ -275,12 +280,16 @@ LISTS = {"splits": _splits, "methods": _methods, "metrics": _metrics, "profiles"
 @profile_option
 def describe(metric: str, profile: str | None) -> None:
     """Prints a metric's card: question, recipe, source, range, what confounds it, networks and their licences."""
+    from .metric import PROFILES
     from .metrics import METRICS, scale_of
     from .metrics.card import card
 
-    found = [one for one in METRICS.values() if one.name == metric and profile in (None, one.profile)]
+    of_profile = [one for one in METRICS.values() if profile in (None, one.profile)]
+    found = [one for one in of_profile if one.name == metric]
+    if not of_profile:
+        raise unknown("profile", str(profile), PROFILES)
     if not found:
-        raise unknown("metric", metric, [one.name for one in METRICS.values()])
+        raise unknown("metric", metric, [one.name for one in of_profile])
     click.echo("\n\n".join(card(one, scale_of(one)) for one in found))
 
 
@@ -375,6 +384,9 @@ class Bars:
         self._close()
 
     def __call__(self, progress: Progress) -> None:
+        if progress.note:
+            say(f"{progress.note} …")
+            return
         if progress.stage != self._stage or self._bar is None:
             self._close()
             self._open(progress)

@@ -200,7 +200,9 @@ def write_clip(path: Path, video: Frames | Path, sound: Sound | Path | None, com
     with ExitStack() as sources:
         shown = sources.enter_context(_copied(video, "video")) if isinstance(video, Path) else None
         heard = sources.enter_context(_copied(sound, "audio")) if isinstance(sound, Path) else None
-        ticks = 1000 if shown is None or shown.stream.time_base is None else shown.stream.time_base.denominator
+        ticks = math.lcm(
+            1000, *(source.stream.time_base.denominator for source in (shown, heard) if source is not None)
+        )
         with atomic(path) as part, _new_clip(part, comment, ticks) as clip:
             stream = _add_video(clip, cast(Frames, video)) if shown is None else _add_copy(clip, shown)
             audio: Any = _add_sound(clip, sound) if isinstance(sound, Sound) else heard and _add_copy(clip, heard)
@@ -274,15 +276,10 @@ def _open(path: Path) -> InputContainer:
     import av
 
     _require_file(path)
+    _require_complete(path)
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     with _named(path):
-        container = av.open(f"file:{path}", "r", options=options, metadata_errors="replace")
-    try:
-        _require_complete(path, container)
-    except MediaError:
-        container.close()
-        raise
-    return container
+        return av.open(f"file:{path}", "r", options=options, metadata_errors="replace")
 
 
 @contextmanager
@@ -351,20 +348,19 @@ def _seconds(path: Path, container: InputContainer, stream: VideoStream | AudioS
     return end - _origin(container)
 
 
-def _require_complete(path: Path, container: InputContainer) -> None:
+def _require_complete(path: Path) -> None:
     """An error where the outermost boxes of mp4, matroska, avi or wav are longer than the file: it was cut."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        if _is_format(container, {"mov"}):
+        head = file.read(8)
+        file.seek(0)
+        declared = 0
+        if head[4:] in BOXES:
             declared = _boxes_end(file, size)
-        elif _is_format(container, {"matroska"}):
+        elif head[:4] == b"\x1a\x45\xdf\xa3":
             declared = _segment_end(file)
-        elif _is_format(container, {"avi", "wav"}):
-            head = file.read(8)
-            length = int.from_bytes(head[4:], "little")
-            declared = 0 if head[:4] != b"RIFF" or length == 0xFFFFFFFF else 8 + length
-        else:
-            return
+        elif head[:4] == b"RIFF" and head[4:] != b"\xff\xff\xff\xff":
+            declared = 8 + int.from_bytes(head[4:], "little")
     if declared > size:
         raise MediaError(f"{path}: truncated: {size:,} of {declared:,} bytes are there; expected a whole file.")
 
@@ -480,9 +476,8 @@ def _timed_frames(path: Path, container: InputContainer, stream: VideoStream) ->
             if last is None or seconds > last:
                 came, last = came + 1, seconds
                 yield _Timed(frame, seconds, (frame.duration or 0) * packet.time_base)
-    one_to_one = (
-        not by_order and stream.codec_context.name != "vp8"
-    )  # packed or hidden frames have packets of their own
+    # Frames that are packed (in AVI) or never shown (in VP8) have packets of their own.
+    one_to_one = not by_order and stream.codec_context.name != "vp8"
     if one_to_one and came < expected - max(LOST_FRAMES, expected // LOST_SHARE):
         raise MediaError(f"{path}: damaged: {came} of {expected} frames can be decoded; expected all.")
 
@@ -770,9 +765,10 @@ def _copied(path: Path, sense: Sense) -> Iterator[_Copied]:
             stream = _video_stream(source) if sense == "video" else _audio_stream(source)
             if stream is None:
                 raise MediaError(f"{path}: holds no {sense}; expected a clip to copy the {sense} from.")
-            if _is_format(source, {"avi"}):
-                raise MediaError(f"{path}: an AVI, which has no presentation times to copy; expected e.g. an mp4.")
             packets = [packet for packet in _packets(path, source, stream) if packet.size]
+            if _is_format(source, {"avi"}) or any(packet.pts is None for packet in packets):
+                kind = source.format.name
+                raise MediaError(f"{path}: has no presentation times to copy ({kind}); expected e.g. an mp4.")
         yield _Copied(path, stream, packets, _origin(source))
 
 
@@ -783,15 +779,14 @@ def _add_copy(clip: OutputContainer, source: _Copied) -> Any:
 
 def _moved(source: _Copied, stream: Any) -> tuple[list[Packet[Any]], Fraction]:
     """The packets with time zero at the new clip's, and where the last one ends, in seconds."""
-    last = sorted(packet.pts for packet in source.packets if packet.pts is not None)[-2:]
+    last = sorted(cast(int, packet.pts) for packet in source.packets)[-2:]
     end = Fraction(0)
     for packet in source.packets:
         shift = round(source.origin / packet.time_base)
         if not packet.duration:  # not said: as long as the last frame is shown, see `_at_frame_rate`
             packet.duration = last[-1] - last[0] or round(Fraction(1, FRAME_RATE) / packet.time_base)
-        if packet.pts is not None:
-            end = max(end, (packet.pts + packet.duration) * packet.time_base - source.origin)
-            packet.pts -= shift
+        end = max(end, (cast(int, packet.pts) + packet.duration) * packet.time_base - source.origin)
+        packet.pts = cast(int, packet.pts) - shift
         if packet.dts is not None:
             packet.dts -= shift
         packet.stream = stream

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -114,10 +115,10 @@ def save(path: Path, record: Record) -> None:
 def load(path: Path, record: type[R]) -> R | None:
     """Reads a record; None where there is none, or none that can be read (it is then computed again)."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             values = {field.name: stored[field.name] for field in dataclasses.fields(record)}
-    except FileNotFoundError:
-        return None
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile):  # from a damaged file
-        return None
+    except PermissionError:
+        raise
+    except (OSError, KeyError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        return None  # absent, or damaged: a flipped bit can look like any of these
     return record(**{name: value.item() if value.ndim == 0 else value for name, value in values.items()})

@@ -7,17 +7,22 @@ sidecar with its reason, and the other pairs go on.
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
+import re
 import shutil
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from .errors import AvbenchError, Incomparable, MediaError, SplitError, UsageError
-from .home import package_version, sha256, writing
+import msgspec
+
+from .errors import AvbenchError, Incomparable, MediaError, SplitError, UsageError, WorkerDied
+from .home import home, package_version, sha256, sweep, writing
 from .methods import Item, Resolved, resolve
 from .prepare import prepare
 from .run import (
@@ -33,7 +38,7 @@ from .run import (
     write_sidecar,
 )
 from .split import Pair, Split, media_path, media_root
-from .workers import Progress, Report, cpu_workers, run_jobs, silent
+from .workers import Progress, Report, check_workers, run_jobs, silent, stop_run
 
 __all__ = ["Generated", "Overwrite", "generate"]
 
@@ -48,13 +53,24 @@ class Generated(NamedTuple):
     failures: list[tuple[str, str, str]]
 
 
+class _Asked(NamedTuple):
+    """A method that was asked for."""
+
+    text: str  # as given: the worker resolves it again
+    full_name: str  # NAME[@key=value,…], of somebody's own with its module before it
+    resolved: Resolved
+    folder: Path
+
+
 class _Job(NamedTuple):
-    method: str  # as given: the worker resolves it again
+    """One clip to be made. Paths that a method sees are absolute, since it may change its working folder."""
+
+    method: str
     folder: Path
     item: Item
     request: Request
-    part: Path
-    media: Path  # the root of the split's media, which a reason does not repeat
+    part: Path  # absolute
+    media: Path  # absolute root of the split's media, which a reason does not repeat
 
 
 class _Outcome(NamedTuple):
@@ -78,58 +94,86 @@ def generate(
     """Makes what is missing of every method's clips of `split`; `limit` takes the first pairs only and marks the run."""
     if limit is not None and limit < 1:
         raise UsageError(f"limit = {limit}; expected 1 or more.")
-    resolved = {method: resolve(method) for method in methods}
-    folders = {method: run_folder(runs, one.name, split.name) for method, one in resolved.items()}
-    workers = workers or cpu_workers()
+    workers = check_workers(workers)
+    asked = _asked(methods, runs, split)
     prepare(split, data, workers, report)
     media = _Media(split, data)
     pairs = list(enumerate(split.pairs))[:limit]
+    spared: list[tuple[str, str, str]] = []
     with ExitStack() as held:
-        for folder in sorted(set(folders.values())):
-            held.enter_context(lock(folder, "generate"))
+        for one in sorted(asked, key=lambda one: one.folder):
+            held.enter_context(lock(one.folder, "generate"))
         jobs: list[_Job] = []
-        for method, one in resolved.items():
-            folder = folders[method]
-            part = _empty_part_folder(folder)
+        for one in asked:
+            sweep(one.folder)
+            part = _empty_part_folder(one.folder)
             held.callback(shutil.rmtree, part, ignore_errors=True)
-            _describe(folder, one, split, limit)
+            _describe(one.folder, one.resolved, split, limit)
+            control = one.resolved.method.kind == "control"
             for index, pair in pairs:
-                request = media.request(one.name, pair, one.seed + index)
-                if not _is_done(folder, request, overwrite):
-                    item = media.item(pair, request.seed, one.method.kind == "control")
-                    jobs.append(_Job(method, folder, item, request, part / f"{pair.id}.mp4", media_root(split, data)))
+                request = media.request(one.full_name, pair, one.resolved.seed + index, control)
+                if not _is_done(one.folder, request, overwrite):
+                    item = media.item(pair, request.seed, control)
+                    jobs.append(_Job(one.text, one.folder, item, request, part / f"{pair.id}.mp4", media.root))
         made = failed = 0
         report(Progress("generate", 0, len(jobs), 0))
-        at_once = min([workers, *(one.method.workers for one in resolved.values() if one.method.workers)])
-        for job, outcome in run_jobs(_make, jobs, at_once):
-            _commit(job, outcome)
-            made += not outcome.failure
-            failed += bool(outcome.failure)
-            report(Progress("generate", made + failed, len(jobs), failed))
-        for method, one in resolved.items():
-            _describe(folders[method], one, split, limit)
-    failures = [
-        (one.name, pair.id, sidecar.failure)
-        for method, one in resolved.items()
+        at_once = min([workers, *(one.resolved.method.workers or workers for one in asked)])
+        with closing(run_jobs(_make, jobs, at_once, _died)) as finished:
+            for job, outcome in finished:
+                if not _commit(job, outcome):
+                    spared.append((job.folder.parent.name, job.item.pair, outcome.failure))
+                made += not outcome.failure
+                failed += bool(outcome.failure)
+                report(Progress("generate", made + failed, len(jobs), failed))
+        for one in asked:
+            _describe(one.folder, one.resolved, split, limit)
+    failures = spared + [
+        (one.resolved.name, pair.id, sidecar.failure)
+        for one in asked
         for _, pair in pairs
-        if (sidecar := read_sidecar(folders[method] / f"{pair.id}.json")) is not None and sidecar.failure
+        if (sidecar := read_sidecar(one.folder / f"{pair.id}.json")) is not None and sidecar.failure
     ]
-    return Generated(made, len(pairs) * len(resolved) - made - len(failures), failures)
+    places = {(one.resolved.name, pair.id): (place, index) for place, one in enumerate(asked) for index, pair in pairs}
+    failures.sort(key=lambda failure: places[failure[:2]])
+    return Generated(made, len(pairs) * len(asked) - made - len(failures), failures)
 
 
 # What is asked ---------------------------------------------------------------------------------------------------
 
 
+def _asked(methods: Sequence[str], runs: Path, split: Split) -> list[_Asked]:
+    """The methods by folder; one that is asked for twice is made once, two that share a folder are refused."""
+    found: dict[str, _Asked] = {}
+    for text in methods:
+        resolved = resolve(text)
+        module, colon, _ = text.rpartition(":")
+        one = _Asked(text, f"{module}{colon}{resolved.name}", resolved, run_folder(runs, resolved.name, split.name))
+        first = found.setdefault(resolved.name, one)
+        if first.full_name != one.full_name:
+            raise UsageError(
+                f"methods {first.text} and {text} would both write to {one.folder}; expected names that differ. "
+                "Rename one, or give each its own --runs folder."
+            )
+    return list(found.values())
+
+
 class _Media:
-    """The media of a split with their digests, each read once."""
+    """The media of a split with their digests, each read once. Paths are absolute."""
 
     def __init__(self, split: Split, data: Path | None) -> None:
         self.split = split
-        self.data = data
+        self.data = (data if data is not None else home("media")).absolute()
+        self.root = media_root(split, self.data)
         self._digests: dict[Path, str] = {}
 
-    def request(self, method: str, pair: Pair, seed: int) -> Request:
+    def request(self, method: str, pair: Pair, seed: int, control: bool) -> Request:
+        seen = ""
+        if control:
+            stranger = self._stranger(pair)
+            targets = self._digest(pair, "target") + (":" + self._digest(stranger, "target") if stranger else "")
+            seen = hashlib.sha256(targets.encode()).hexdigest()
         return Request(
+            target_sha256=seen,
             method=method,
             split=self.split.label,
             pair=pair.id,
@@ -156,7 +200,7 @@ class _Media:
             stranger=media_path(self.split, stranger, "target", self.data) if stranger else None,
         )
 
-    def _digest(self, pair: Pair, medium: Literal["voice", "face"]) -> str:
+    def _digest(self, pair: Pair, medium: Literal["voice", "face", "target"]) -> str:
         path = media_path(self.split, pair, medium, self.data)
         if path not in self._digests:
             self._digests[path] = sha256(path) if path.is_file() else ""
@@ -200,28 +244,94 @@ def _is_done(folder: Path, request: Request, overwrite: Overwrite) -> bool:
 # What is made ----------------------------------------------------------------------------------------------------
 
 
+FAULTS_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
+
+
 def _make(job: _Job) -> _Outcome:
     """Runs in a worker: writes the clip to `job.part`, or says why not."""
     one = resolve(job.method)
     begun = time.perf_counter()
-    provenance: dict[str, Any] = {"label": one.method.label, "kind": one.method.kind, "untrained": one.method.untrained}
+    provenance = _provenance(one)
     clip_sha256 = failure = ""
     try:
-        with writing(job.part):  # a full disk is the machine's fault, not the pair's
+        with writing(job.part):
             _check_media(job.item)
-            provenance.update(one.method.make(job.item, job.part) or {})
+            returned = _plain(one.method.make(job.item, job.part), job)
             if not job.part.is_file():
                 raise MediaError(f"{one.name} returned without writing {job.part.name}")
             clip_sha256 = sha256(job.part)
-    except (MediaError, SplitError) as error:
-        failure = str(error)
-    except (AvbenchError, OSError):
-        raise
-    except Exception as error:
-        if ":" not in job.method:
+            provenance.update(returned)
+    except BaseException as error:
+        _raise_faults_of_the_machine(error)
+        ours = ":" not in job.method
+        if ours and not isinstance(error, MediaError | SplitError):
             raise  # a fault of ours stops the run
-        failure = f"{type(error).__name__}: {error}"
-    return _Outcome(time.perf_counter() - begun, provenance, clip_sha256, failure.replace(f"{job.media}/", ""))
+        failure = _reason(error, job)
+    return _Outcome(time.perf_counter() - begun, provenance, clip_sha256, failure)
+
+
+def _died(job: _Job) -> _Outcome:
+    """The outcome where somebody's method takes the worker down with it."""
+    if ":" not in job.method:
+        stop_run(job)
+    return _Outcome(0.0, _provenance(resolve(job.method)), "", "the worker process died while making this clip")
+
+
+def _provenance(one: Resolved) -> dict[str, Any]:
+    return {"label": one.method.label, "kind": one.method.kind, "untrained": one.method.untrained}
+
+
+def _plain(returned: Any, job: _Job) -> dict[str, Any]:
+    """What a method returned, as JSON has it; the same wherever and whenever the clip is made."""
+    if returned is None:
+        return {}
+    if not isinstance(returned, Mapping):
+        raise TypeError(f"make returned {type(returned).__name__}; expected None or a mapping of provenance")
+    try:
+        content = msgspec.json.encode(dict(returned)).decode()
+        plain: dict[str, Any] = msgspec.json.decode(_portable(content, job))
+    except Exception as error:
+        raise TypeError(
+            f"the provenance that make returned cannot be written as JSON ({error}); "
+            "expected text, numbers, truth values, None, lists and mappings of these"
+        ) from error
+    return plain
+
+
+def _raise_faults_of_the_machine(error: BaseException) -> None:
+    """A full disk or memory is not the pair's fault: it stops the run, in one clear line."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM):
+            raise WorkerDied(
+                "a worker process is out of memory. What was finished is kept; run the same command again, "
+                "with --workers 1."
+            ) from error
+        if isinstance(cause, OSError) and cause.errno in FAULTS_OF_THE_MACHINE:
+            raise error
+        cause = cause.__cause__
+
+
+def _reason(error: BaseException, job: _Job) -> str:
+    """What an error says, in text that any file can hold and any run of the pair repeats."""
+    if isinstance(error.__cause__, OSError) and not isinstance(error, MediaError):
+        error = error.__cause__  # `writing` speaks of folders of ours, and this was one of theirs
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - somebody's exception may fail at anything
+        said = "its message cannot be shown"
+    text = said if isinstance(error, AvbenchError) else f"{type(error).__name__}: {said}"
+    return _portable(text.encode(errors="replace").decode(), job)
+
+
+def _portable(text: str, job: _Job) -> str:
+    """The text without process numbers and without the folders of this run."""
+    name = re.escape(job.part.name)
+    text = re.sub(rf"\.{name}\.\d+\.part", job.part.name, text)  # where `atomic` writes it
+    for folder, shown in ((job.part.parent, ".part"), (job.part.parent.parent, job.folder.name), (job.media, "media")):
+        for place in (folder, folder.resolve()):
+            text = text.replace(f"{place}/", "").replace(str(place), shown)
+    return text
 
 
 def _check_media(item: Item) -> None:
@@ -230,22 +340,30 @@ def _check_media(item: Item) -> None:
             raise MediaError(f"{path}: no such file; the {what} of pair {item.pair} is expected there.")
 
 
-def _commit(job: _Job, outcome: _Outcome) -> None:
-    """Sidecar first, clip last: a clip that has its name is finished and belongs to its sidecar."""
+def _commit(job: _Job, outcome: _Outcome) -> bool:
+    """Sidecar first, clip last: a clip that has its name is finished and belongs to its sidecar.
+
+    The old clip goes when the outcome is known, and before its sidecar changes. Somebody's clip without a sidecar of
+    ours stays where its pair has failed, and nothing is written beside it: then the answer is False.
+    """
     clip = job.folder / f"{job.item.pair}.mp4"
-    clip.unlink(missing_ok=True)
-    sidecar = Sidecar(
-        request=job.request,
-        provenance=outcome.provenance,
-        versions={"avbench": package_version(), "av": version("av")},
-        clip_sha256=outcome.clip_sha256,
-        failure=outcome.failure,
-    )
-    write_sidecar(clip.with_suffix(".json"), sidecar)
-    if not outcome.failure:
+    spared = bool(outcome.failure) and clip.is_file() and read_sidecar(clip.with_suffix(".json")) is None
+    if not spared:
         with writing(clip):
-            os.replace(job.part, clip)
+            clip.unlink(missing_ok=True)
+        sidecar = Sidecar(
+            request=job.request,
+            provenance=outcome.provenance,
+            versions={"avbench": package_version(), "av": version("av")},
+            clip_sha256=outcome.clip_sha256,
+            failure=outcome.failure,
+        )
+        write_sidecar(clip.with_suffix(".json"), sidecar)
+        if not outcome.failure:
+            with writing(clip):
+                os.replace(job.part, clip)
     append_costs(job.folder, [{"stage": "generate", "pair": job.item.pair, "seconds": round(outcome.seconds, 3)}])
+    return not spared
 
 
 def _describe(folder: Path, one: Resolved, split: Split, limit: int | None) -> None:
@@ -271,4 +389,4 @@ def _empty_part_folder(folder: Path) -> Path:
     part = folder / f".part-{os.getpid()}"
     with writing(part):
         part.mkdir()
-    return part
+    return part.absolute()

@@ -19,7 +19,7 @@ from typing import Any
 
 from .errors import FolderError, UsageError
 
-__all__ = ["atomic", "data_folders", "home", "imported", "package_version", "sha256", "writing"]
+__all__ = ["atomic", "data_folders", "home", "imported", "package_version", "sha256", "sweep", "writing"]
 
 
 def home(*parts: str) -> Path:
@@ -35,16 +35,28 @@ def home(*parts: str) -> Path:
 def imported(kind: str, text: str) -> Any:
     """What `module:NAME` names: somebody's own method or metric. The working folder is searched too."""
     module, _, name = text.rpartition(":")
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise UsageError(
+            f"{kind} {text}: module {module!r}; expected MODULE:NAME as in mine:make or package.mine:make."
+        )
     if not {"", str(Path.cwd())} & set(sys.path):
         sys.path.insert(0, str(Path.cwd()))  # a console script does not have the working folder on its path
     try:
-        return getattr(import_module(module), name)
+        found = import_module(module)
     except ModuleNotFoundError as error:
         raise UsageError(
             f"{kind} {text}: {error}; expected an importable module (the working folder is searched)."
         ) from error
+    except (Exception, SystemExit) as error:
+        said = " ".join(str(error).split())
+        raise UsageError(
+            f"{kind} {text}: importing {module} raised {type(error).__name__}: {said}; "
+            f"expected a module that can be imported. Mend it: python -c 'import {module}' shows where."
+        ) from error
+    try:
+        return getattr(found, name)
     except AttributeError as error:
-        raise UsageError(f"{kind} {text}: {module} has no {name!r}.") from error
+        raise UsageError(f"{kind} {text}: {module} has no {name!r}; expected a name that it defines.") from error
 
 
 def package_version() -> str:
@@ -103,3 +115,23 @@ def atomic(path: Path) -> Iterator[Path]:
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what killed processes left of `atomic` in this folder; parts of living ones stay. Call it under a lock."""
+    for part in folder.glob(".*.part"):
+        writer = part.name.split(".")[-2]
+        if part.is_file() and not (writer.isdecimal() and _is_alive(int(writer))):
+            with writing(part):
+                part.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    """Whether this machine has a process of that number; signal 0 asks and does nothing."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -27,7 +27,11 @@ Source = Literal["clip", "target", "voice", "face"]
 
 
 class Unmeasurable(Exception):
-    """This clip defeats this metric; the message is the reason that the score row records."""
+    """This clip defeats this metric; the score row records the reason, and the file of `source` that it is about."""
+
+    def __init__(self, reason: str, source: Source = "clip") -> None:
+        super().__init__(reason)
+        self.source = source
 
 
 class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,7 +42,7 @@ class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     label: str  # heading of a column
     unit: str  # "cosine", "% of face height", …
     direction: Literal["higher", "lower", "none"]  # which way is better
-    digits: int  # decimals in a table
+    digits: Annotated[int, msgspec.Meta(ge=0, le=9)]  # decimals in a table
     order: int  # place among the columns
     aggregate: Literal["mean"]
     tolerance: float  # largest difference that another machine may show

@@ -505,5 +505,5 @@ def _missing(
         asked = len(scales) * pairs
         missing = asked - sum(scores[method, scale.name].rows for scale in scales)
         if missing:
-            generate, score = (place.command(verb, "--method", method) for verb in ("generate", "score"))
-            yield f"{method}: {missing} of {asked} scores are missing. {score} makes them, after {generate} for absent clips."
+            score = place.command("score", "--method", method)
+            yield f"{method}: {missing} of {asked} scores are missing. {score} makes those of the clips that are there."

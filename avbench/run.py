@@ -9,11 +9,12 @@ behind and is passed over. The last row of a key is the one that counts.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, BinaryIO, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -67,15 +68,16 @@ class RunInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     limited_scores: int = 0  # likewise, scores
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a sidecar records of the request; media by digest."""
 
-    method: str
+    method: str  # NAME[@key=value,…], of somebody's own with its module before it
     split: str
     pair: str
     seed: int
     voice_sha256: str
     face_sha256: str
+    target_sha256: str = ""  # controls: of the digests of the own and the stranger's real clip
 
 
 class Sidecar(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -175,7 +177,7 @@ def read_run(folder: Path) -> RunInfo:
     """run.json; where there is none, a model labelled by its folder."""
     path = folder / "run.json"
     if not path.is_file():
-        return RunInfo(label=folder.parent.name)
+        return RunInfo(label=folder.parent.name.encode(errors="replace").decode())  # JSON is UTF-8
     return _decode(path, RunInfo)
 
 
@@ -230,21 +232,23 @@ def _decode(path: Path, kind: type[Content]) -> Content:
 
 
 def scan_scores(folder: Path, kind: type[Row]) -> Iterator[tuple[Path, int, Row]]:
-    """Every row of scores.jsonl and scores-SHARD.jsonl in file order, with file and line; a torn last line is passed over.
+    """Every row of scores.jsonl in file order, with file and line; a torn last line is passed over.
 
     `kind` is ScoreRow, or a record with some of its fields: a table reads a million rows, and needs few of them.
     """
     decoder = msgspec.json.Decoder(kind)
-    for path in sorted([*folder.glob("scores.jsonl"), *folder.glob("scores-*.jsonl")]):
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    row = decoder.decode(line)
-                except DAMAGED as error:
-                    if not line.strip() or not line.endswith(b"\n"):  # no line end: a kill tore it
-                        continue
-                    raise UsageError(f"{path}, line {number}: {error}. Remove that line and score again.") from error
-                yield path, number, row
+    path = folder / "scores.jsonl"
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = decoder.decode(line)
+            except DAMAGED as error:
+                if not line.strip() or not line.endswith(b"\n"):  # no line end: a kill tore it
+                    continue
+                raise UsageError(f"{path}, line {number}: {error}. Remove that line and score again.") from error
+            yield path, number, row
 
 
 def read_scores(folder: Path) -> dict[tuple[str, ...], ScoreRow]:
@@ -260,19 +264,26 @@ def append_rows(path: Path, rows: Iterable[ScoreRow]) -> None:
     """Appends rows and flushes them, beginning on a line of its own even after a torn one."""
     content = b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
     with writing(path), path.open("ab+") as file:
-        if file.tell() > 0:
-            file.seek(-1, 2)
-            if file.read(1) != b"\n":
-                _cut_torn_line(file)
+        _end_last_line(file)
         file.write(content)
         file.flush()
 
 
-def _cut_torn_line(file: Any) -> None:
+def _end_last_line(file: BinaryIO) -> None:
+    """After a kill the last line may have no end: it gets one if it is a row, and is cut off if it is torn."""
+    if file.tell() == 0:
+        return
+    file.seek(-1, os.SEEK_END)
+    if file.read(1) == b"\n":
+        return
     file.seek(0)
-    end = file.read().rfind(b"\n") + 1
-    file.truncate(end)
-    file.seek(end)
+    content = file.read()
+    start = content.rfind(b"\n") + 1
+    try:
+        msgspec.json.decode(content[start:], type=ScoreRow)
+        file.write(b"\n")
+    except DAMAGED:
+        file.truncate(start)
 
 
 def rewrite_scores(path: Path, rows: Iterable[ScoreRow]) -> None:
@@ -285,14 +296,18 @@ def rewrite_scores(path: Path, rows: Iterable[ScoreRow]) -> None:
 
 
 @contextmanager
-def lock(folder: Path, what: str) -> Iterator[None]:
-    """Holds a run folder for one writer; a second one waits until the first is done (or gone: the system frees it)."""
-    from filelock import FileLock
+def lock(folder: Path, what: str, waiting: Callable[[str], None] = lambda line: None) -> Iterator[None]:
+    """Holds a run folder for one writer; a second one says that it is waiting until the first is done, or gone."""
+    from filelock import FileLock, Timeout
 
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         held = FileLock(folder / f".{what}.lock")
-        held.acquire()
+        try:
+            held.acquire(timeout=1)
+        except Timeout:
+            waiting(f"waiting for another avbench {what} in {folder}")
+            held.acquire()
     try:
         yield
     finally:

@@ -12,17 +12,17 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from .clip import stream_sha256
-from .errors import AvbenchError, MediaError, SplitError, UsageError
+from .clip import DECODE, stream_sha256
+from .errors import AvbenchError, MediaError, SplitError, UsageError, unknown
 from .extract import extract, ready, revision
 from .features import Feature, Features, Record, Sense, load, path_of, save
-from .home import imported, sha256
+from .home import imported, sha256, sweep
 from .metric import Measured, Metric, Sample, Scale, Source, Unmeasurable
 from .metrics import METRICS, scale_of, select
 from .prepare import prepare
@@ -42,7 +42,7 @@ from .run import (
     write_scales,
 )
 from .split import Pair, Split, known_splits, load_split, media_path, media_root
-from .workers import Progress, Report, cpu_workers, run_jobs, silent
+from .workers import Progress, Report, check_workers, run_jobs, silent
 
 __all__ = ["Overwrite", "Scored", "score"]
 
@@ -50,7 +50,6 @@ Overwrite = Literal["never", "failed", "all"]
 
 SCORES = "scores.jsonl"
 ABSENT = ""  # the digest of a file that is not there
-FILE = "<file>"  # stands for a path in a reason: the same stream may lie in several files
 
 
 class Scored(NamedTuple):
@@ -114,17 +113,18 @@ def score(
     """Scores every METHOD/SPLIT below `runs` whose split is known, on the split's profile unless another is given."""
     if limit is not None and limit < 1:
         raise UsageError(f"limit = {limit}; expected 1 or more.")
-    workers = workers or cpu_workers()
-    chosen, skipped = _choose(runs, splits, methods)
-    known = {name: load_split(name) for name in sorted({run.split for run in chosen})}
+    workers = check_workers(workers)
+    chosen, known, skipped = _choose(runs, splits, methods)
     asked = {name: _metrics(profile or split.head.profile, metrics) for name, split in known.items()}
     ready(list(dict.fromkeys(name for found in asked.values() for metric in found for name in _features(metric))))
     for split in known.values():
         prepare(split, data, workers, report)
-        _check_media(split, data)
+        if any(set(metric.needs) - {"clip"} for metric in asked[split.name]):
+            _check_media(split, data)
     with ExitStack() as held:
         for run in chosen:
-            held.enter_context(lock(run.folder, "score"))
+            held.enter_context(lock(run.folder, "score", lambda line: report(Progress("score", 0, 0, 0, line))))
+            sweep(run.folder)
         return _score(chosen, known, asked, _Options(data, overwrite, limit, workers, report), skipped)
 
 
@@ -144,6 +144,8 @@ def _score(
         scales = {metric.name: scale_of(metric) for metric in metrics}
         rows = read_scores(run.folder)
         write_scales(run.folder, scales.values())
+        if options.limit is not None:
+            _mark_limited(run, options.limit, whole=False)  # before the first row: a kill must not hide it
         for pair in split.pairs[: options.limit]:
             row = _row(run, split, pair, options.data, digests)
             if row is None:
@@ -164,36 +166,41 @@ def _score(
 # What there is to do ---------------------------------------------------------------------------------------------
 
 
-def _choose(runs: Path, splits: Sequence[str], methods: Sequence[str]) -> tuple[list[Run], list[str]]:
-    """The run folders to score, and a line for each one passed over."""
-    wanted = {Path(name).name for name in splits}
-    chosen, skipped = [], []
+def _choose(runs: Path, splits: Sequence[str], methods: Sequence[str]) -> tuple[list[Run], dict[str, Split], list[str]]:
+    """The run folders to score, their splits by name, and a line for each folder passed over."""
     found = find_runs(runs)
+    methods_here = sorted({run.method for run in found})
     for method in methods:
-        if method not in {run.method for run in found}:
-            raise UsageError(
-                f"{runs / method}: no such run. Below {runs}: {', '.join(sorted({run.method for run in found})) or 'nothing'}."
-            )
-    splits_here = known_splits()
+        if method not in methods_here:
+            raise unknown(f"run below {runs}", method, methods_here)
+    named = {split.name: split for split in map(load_split, splits)}
+    names = list(named) or known_splits()
+    chosen, skipped = [], []
     for run in found:
-        if (wanted and run.split not in wanted) or (methods and run.method not in methods):
+        if methods and run.method not in methods:
             continue
-        if run.split in splits_here:
+        if run.split in names:
             chosen.append(run)
-        else:
+        elif not named:
             skipped.append(f"{run.folder}: no split {run.split!r} is known")
     if not chosen:
         raise UsageError(
-            f"{runs}: nothing to score; expected RUNS/METHOD/SPLIT/PAIR.mp4 with SPLIT one of {', '.join(splits_here)}."
+            f"{runs}: nothing to score; expected RUNS/METHOD/SPLIT/PAIR.mp4 with SPLIT one of {', '.join(names)}."
             + "".join(f"\n  skipped {line}" for line in skipped)
         )
-    return chosen, skipped
+    return chosen, named or {name: load_split(name) for name in sorted({run.split for run in chosen})}, skipped
 
 
 def _metrics(profile: str, names: Sequence[str]) -> list[Metric]:
     ours = [name for name in names if ":" not in name]
-    theirs = [_imported(name) for name in names if ":" in name]
-    return [*(select(profile, ours) if ours or not names else []), *theirs]
+    theirs = {name: _imported(name) for name in dict.fromkeys(names) if ":" in name}
+    known = set(METRICS)
+    for name, metric in theirs.items():
+        key = f"{metric.profile}/{metric.name}"
+        if key in known:
+            raise UsageError(f"metric {name}: there is another {key} already; give yours a name of its own.")
+        known.add(key)
+    return [*(select(profile, ours) if ours or not names else []), *theirs.values()]
 
 
 def _features(metric: Metric) -> list[str]:
@@ -336,9 +343,12 @@ def _work(todos: Sequence[_Todo], plan: _Plan, options: _Options) -> Counter[str
 
     def finish(number: int) -> None:
         nonlocal done, failed
-        rows = _measure(todos[number], plan)
-        append_rows(todos[number].run.folder / SCORES, rows)
-        reasons = [row.failure for row in rows if row.failure is not None]
+        rows: list[ScoreRow] = []
+        try:
+            rows.extend(_measured(todos[number], plan))
+        finally:  # a metric that stops the run does not take the others' numbers with it
+            append_rows(todos[number].run.folder / SCORES, rows)
+        reasons = [row.failure.partition(": ")[2] for row in rows if row.failure is not None]  # without the file
         failures.update(reasons)
         done, failed = done + 1, failed + bool(reasons)
         options.report(Progress("score", done, len(todos), failed))
@@ -347,16 +357,17 @@ def _work(todos: Sequence[_Todo], plan: _Plan, options: _Options) -> Counter[str
     for number, streams in enumerate(plan.open):
         if not streams:
             finish(number)
-    for job, (seconds, failure) in run_jobs(_extract, plan.jobs(), options.workers):
-        if failure:
-            plan.failures[job.stream] = failure
-        first = todos[waiting[job.stream][0]]
-        cost = {"stage": "extract", "pair": first.pair.id, "features": job.names, "seconds": round(seconds, 3)}
-        append_costs(first.run.folder, [cost])
-        for number in waiting[job.stream]:
-            plan.open[number].discard(job.stream)
-            if not plan.open[number]:
-                finish(number)
+    with closing(run_jobs(_extract, plan.jobs(), options.workers)) as extracted:
+        for job, (seconds, failure) in extracted:
+            if failure:
+                plan.failures[job.stream] = failure
+            first = todos[waiting[job.stream][0]]
+            cost = {"stage": "extract", "pair": first.pair.id, "features": job.names, "seconds": round(seconds, 3)}
+            append_costs(first.run.folder, [cost])
+            for number in waiting[job.stream]:
+                plan.open[number].discard(job.stream)
+                if not plan.open[number]:
+                    finish(number)
     return failures
 
 
@@ -365,10 +376,13 @@ def _extract(job: _Job) -> tuple[float, str]:
     begun = time.perf_counter()
     failure = ""
     try:
-        for name, record in extract(job.path, job.stream.sense, job.names).items():
+        records = extract(job.path, job.stream.sense, job.names)
+        if stream_sha256(job.path, job.stream.sense) != job.stream.content_sha256:
+            raise UsageError(f"{job.path}: changed while it was being scored. Let it be finished, and score again.")
+        for name, record in records.items():
             save(_stored_at(job.stream, name), record)
     except MediaError as error:
-        failure = str(error).replace(str(job.path), FILE)
+        failure = _problem(error, job.path)
     return time.perf_counter() - begun, failure
 
 
@@ -387,34 +401,40 @@ def _sense(source: Source, feature: Feature[Any]) -> Sense:
 
 
 def _stored_at(stream: _Stream, name: str) -> Path:
-    return path_of(f"{stream.sense}:{stream.content_sha256}", revision(name))
+    return path_of(f"{stream.sense}:{stream.content_sha256}", f"{revision(name)}+decode:{DECODE}")
 
 
 # Rows ------------------------------------------------------------------------------------------------------------
 
 
-def _measure(todo: _Todo, plan: _Plan) -> list[ScoreRow]:
+def _measured(todo: _Todo, plan: _Plan) -> Iterator[ScoreRow]:
     """One row for each metric that the clip still needs: a value, or the reason why there is none."""
-    rows = []
     for metric in todo.metrics:
         row = _on(todo.row, scale_of(metric))
         try:
-            measured = metric.measure(_sample(todo, metric, plan))
+            yield _valued(row, metric.measure(_sample(todo, metric, plan)))
         except Unmeasurable as reason:
+            said = f"{_named(todo, reason.source)}: {reason}"
             # A file name need not be UTF-8; a row is.
-            readable = str(reason).encode(errors="replace").decode()
-            rows.append(msgspec.structs.replace(row, failure=readable))
-            continue
-        if not isinstance(measured, Measured):
-            measured = Measured(measured)
-        value = float(measured.value)
-        if not math.isfinite(value):
-            raise AvbenchError(
-                f"metric {metric.name} answered {value} for {todo.run.folder / todo.pair.id}.mp4; "
-                "a metric must answer a finite number or raise Unmeasurable. This is a fault of the metric."
-            )
-        rows.append(msgspec.structs.replace(row, value=value, detail=dict(measured.detail)))
-    return rows
+            yield msgspec.structs.replace(row, failure=said.encode(errors="replace").decode())
+        except Exception as error:
+            if f"{metric.profile}/{metric.name}" in METRICS:
+                raise  # a fault of ours
+            raise UsageError(
+                f"metric {metric.name} on {todo.run.folder / todo.pair.id}.mp4: {type(error).__name__}: {error}. A metric "
+                "answers a finite number, or Measured(value, detail), or raises Unmeasurable(reason)."
+            ) from error
+
+
+def _valued(row: ScoreRow, answer: float | Measured) -> ScoreRow:
+    """The row with its value. ValueError where it, or a number in its detail, is not finite; TypeError if it is no number."""
+    measured = answer if isinstance(answer, Measured) else Measured(answer)
+    value = float(measured.value)
+    detail = msgspec.to_builtins(dict(measured.detail))
+    for name, number in [("value", value), *detail.items()]:
+        if isinstance(number, float) and not math.isfinite(number):
+            raise ValueError(f"{name} = {number}")
+    return msgspec.structs.replace(row, value=value, detail=detail)
 
 
 def _sample(todo: _Todo, metric: Metric, plan: _Plan) -> Sample:
@@ -427,9 +447,9 @@ def _sample(todo: _Todo, metric: Metric, plan: _Plan) -> Sample:
             try:
                 stream = plan.digests.stream(path, _sense(source, feature))
             except MediaError as error:
-                raise Unmeasurable(_named(source, str(error).replace(str(path), _short(todo, source)))) from error
+                raise Unmeasurable(_problem(error, path), source) from error
             if stream in plan.failures:
-                raise Unmeasurable(_named(source, plan.failures[stream].replace(FILE, _short(todo, source))))
+                raise Unmeasurable(plan.failures[stream], source)
             record = load(_stored_at(stream, feature.name), feature.record)
             if record is None:
                 raise AvbenchError(f"{_stored_at(stream, feature.name)}: vanished or damaged meanwhile. Run it again.")
@@ -447,53 +467,55 @@ def _check_file(todo: _Todo, source: Source, path: Path, digests: _Digests) -> N
     """A file that is absent, or not the one that the split names, is the pair's failure."""
     if not path.is_file():
         reason = _not_made(todo.run, todo.pair) if source == "clip" else None
-        raise Unmeasurable(
-            f"not generated: {reason}" if reason else _named(source, f"{_short(todo, source)}: no such file")
-        )
-    expected = todo.pair.sha256.get(source)
-    if expected is not None and digests.file(path) != expected:
-        found = digests.file(path)
-        raise Unmeasurable(_named(source, f"{_short(todo, source)}: sha256 {found[:12]}…, expected {expected[:12]}…"))
+        raise Unmeasurable(f"not generated: {reason}" if reason else "no such file", source)
+    found, expected = digests.file(path), todo.pair.sha256.get(source)
+    if expected is not None and found != expected:
+        raise Unmeasurable(f"sha256 {found[:12]}…, expected {expected[:12]}…", source)
 
 
-def _short(todo: _Todo, source: Source) -> str:
-    """A file's name in its folder of clips or media: what a row may say on every machine."""
-    return todo.paths[source].name if source == "clip" else str(getattr(todo.pair, source))
+def _problem(error: MediaError, path: Path) -> str:
+    """What is wrong with a file, without its path: a row is the same wherever the files lie."""
+    return str(error).removeprefix(f"{path}: ").replace(str(path), path.name)
 
 
-def _named(source: Source, reason: str) -> str:
-    return reason if source == "clip" else f"{source} {reason}"
+def _named(todo: _Todo, source: Source) -> str:
+    """A file by its name in its folder of clips or media."""
+    return todo.paths["clip"].name if source == "clip" else f"{source} {getattr(todo.pair, source)}"
 
 
 def _finish(run: Run, split: Split, options: _Options, digests: _Digests) -> None:
     """Rewrites scores.jsonl in pair, then scale order, without what other clips, media or revisions left behind."""
-    rows = read_scores(run.folder)
     scales = read_scales(run.folder)
-    ours = {f"{metric.profile}/{metric.name}": scale_of(metric) for metric in METRICS.values()}
     places = {pair.id: number for number, pair in enumerate(split.pairs)}
     now = {pair.id: _row(run, split, pair, options.data, digests) for pair in split.pairs}
 
     def is_current(row: ScoreRow) -> bool:
-        current = now.get(row.pair)
-        scale = ours.get(f"{row.profile}/{row.scale}")
-        if row.pair not in places or (scale is not None and row.revision != scale.revision):
+        scale = scales.get(f"{row.profile}/{row.scale}")
+        if row.split != split.label or row.pair not in places or scale is None or row.revision != scale.revision:
             return False
         # Without the clip there is nothing newer to hold the row against: it stays.
+        current = now[row.pair]
         return current is None or row.key[:6] == current.key[:6]
 
     def place(row: ScoreRow) -> tuple[int, str, int, str]:
-        scale = scales.get(f"{row.profile}/{row.scale}")
-        return places[row.pair], row.profile, scale.order if scale is not None else len(ours), row.scale
+        return places[row.pair], row.profile, scales[f"{row.profile}/{row.scale}"].order, row.scale
 
-    rewrite_scores(run.folder / SCORES, sorted(filter(is_current, rows.values()), key=place))
-    _mark_limited(run, rows.values(), now, options.limit)
+    rows = sorted(filter(is_current, read_scores(run.folder).values()), key=place)
+    rewrite_scores(run.folder / SCORES, rows)
+    _mark_limited(run, options.limit, _are_whole(rows, [name for name, row in now.items() if row is not None]))
 
 
-def _mark_limited(run: Run, rows: Iterable[ScoreRow], now: Mapping[str, ScoreRow | None], limit: int | None) -> None:
-    """Says in run.json that fewer pairs were scored than have clips, where that was asked for."""
+def _are_whole(rows: Iterable[ScoreRow], pairs: Iterable[str]) -> bool:
+    """Whether every scale that has rows has one for each of these pairs."""
+    scored: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        scored.setdefault((row.profile, row.scale), set()).add(row.pair)
+    return all(found.issuperset(pairs) for found in scored.values())
+
+
+def _mark_limited(run: Run, limit: int | None, whole: bool) -> None:
+    """Says in run.json that fewer pairs were scored than have clips because that was asked for, until they all are."""
     info = read_run(run.folder)
-    scored = {row.pair for row in rows}
-    left = any(row is not None and pair not in scored for pair, row in now.items())
-    limited = limit if limit is not None and left else 0
+    limited = 0 if whole else limit or info.limited_scores
     if limited != info.limited_scores:
         write_run(run.folder, msgspec.structs.replace(info, limited_scores=limited))

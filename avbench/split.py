@@ -125,7 +125,7 @@ def load_split(name: str) -> Split:
         raise SplitError(f"{folder / 'split.toml'}: {error}.") from error
     pairs = _pairs(folder / "pairs.jsonl", pairs_bytes)
     digest = hashlib.sha256(hashlib.sha256(head_bytes).digest() + hashlib.sha256(pairs_bytes).digest()).hexdigest()[:8]
-    return Split(name=folder.resolve().name, digest=digest, head=head, pairs=pairs, folder=str(folder))
+    return Split(name=folder.absolute().name, digest=digest, head=head, pairs=pairs, folder=str(folder))
 
 
 def media_root(split: Split, data: Path | None = None) -> Path:

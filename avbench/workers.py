@@ -2,23 +2,26 @@
 
 Every job runs in a spawned worker, also when there is one worker only, so that a number cannot depend on how
 many there were: each has one thread for each numeric library. Workers end by themselves when the process that
-started them is gone, so that a kill leaves nobody behind.
+started them is gone, so that a kill leaves nobody behind, and are killed where a run is left early: what they were
+doing is done again.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 from .errors import UsageError, WorkerDied
 
-__all__ = ["Progress", "Report", "cpu_workers", "run_jobs", "silent"]
+__all__ = ["Progress", "Report", "check_workers", "cpu_workers", "run_jobs", "silent", "stop_run"]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -33,6 +36,7 @@ class Progress(NamedTuple):
     done: int
     total: int
     failed: int
+    note: str = ""  # said beside the numbers, once
 
 
 Report = Callable[[Progress], None]
@@ -49,56 +53,143 @@ def cpu_workers() -> int:
     return max(1, os.cpu_count() or 1)
 
 
-def _watch_parent(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os._exit(1)
+def check_workers(workers: int | None) -> int:
+    """How many workers to take: as many as asked for, or one for each CPU where nothing was said."""
+    if workers is None:
+        return cpu_workers()
+    if workers < 1:
+        raise UsageError(f"workers = {workers}; expected 1 or more. Leave it out for one worker a CPU.")
+    return workers
 
 
-def _initialise(parent: int) -> None:
-    if os.getppid() != parent:  # gone before we began
-        os._exit(1)
-    threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
-
-
-def run_jobs(task: Callable[[Job], Result], jobs: Iterable[Job], workers: int) -> Iterator[tuple[Job, Result]]:
+def run_jobs(
+    task: Callable[[Job], Result],
+    jobs: Iterable[Job],
+    workers: int,
+    died: Callable[[Job], Result] | None = None,
+) -> Generator[tuple[Job, Result], None, None]:
     """Yields (job, result) as results become ready. `task` must be importable by name; what it raises is raised here.
 
-    At most two jobs per worker are in flight, so that a stop loses little and memory stays flat.
+    At most two jobs per worker are in flight, so that a stop loses little and memory stays flat. Where a worker dies,
+    `died` is asked for the result of the job that killed it; without `died` the run stops with WorkerDied. Close the
+    generator (`contextlib.closing`) where its loop may be left early: that ends the workers at once.
     """
-    if workers < 1:
-        raise UsageError(f"workers = {workers}; expected 1 or more.")
+    workers = check_workers(workers)
     queue = iter(jobs)
+    with _one_thread_each():
+        while True:
+            lost: list[Job] = []
+            with _pool(workers) as pool:
+                yield from _until_broken(pool, task, queue, 2 * workers, lost)
+            if not lost:
+                return
+            if died is None:
+                stop_run(lost[0])
+            yield from _one_by_one(task, lost, died)
+
+
+def stop_run(job: object) -> NoReturn:
+    """The `died` of jobs that are ours: a worker that dies on one of them stops the run."""
+    raise WorkerDied(
+        "a worker process ended without an answer (killed, out of memory, or a crash in native code). "
+        "What was finished is kept; run the same command again, with --workers 1 if memory is short."
+    )
+
+
+def _until_broken(
+    pool: ProcessPoolExecutor, task: Callable[[Job], Result], queue: Iterator[Job], at_once: int, lost: list[Job]
+) -> Iterator[tuple[Job, Result]]:
+    """Works the queue off; where a worker dies, the jobs that were in flight are added to `lost`."""
     pending: dict[Future[Result], Job] = {}
-    saved = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    exhausted = False
+    while True:
+        while not exhausted and not lost and len(pending) < at_once:
+            try:
+                job = next(queue)
+            except StopIteration:
+                exhausted = True
+                break
+            try:
+                pending[pool.submit(task, job)] = job
+            except BrokenProcessPool:
+                lost.append(job)
+        if not pending:
+            return
+        for future in wait(pending, return_when=FIRST_COMPLETED).done:
+            job = pending.pop(future)
+            try:
+                result = future.result()
+            except BrokenProcessPool:
+                lost.append(job)
+            else:
+                yield job, result
+
+
+def _one_by_one(
+    task: Callable[[Job], Result], jobs: Sequence[Job], died: Callable[[Job], Result]
+) -> Iterator[tuple[Job, Result]]:
+    """Nobody can say which of several jobs killed a worker; one at a time, the one that does it again is known."""
+    left = list(jobs)
+    while left:
+        with _pool(1) as pool:
+            alive = True
+            while left and alive:
+                job = left.pop(0)
+                try:
+                    result = pool.submit(task, job).result()
+                except BrokenProcessPool:
+                    result, alive = died(job), False
+                yield job, result
+
+
+# Processes -------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes; where the block is left by an exception they are killed, not waited for."""
     pool = ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_initialise, initargs=(os.getpid(),)
     )
     try:
-        exhausted = False
-        while True:
-            while not exhausted and len(pending) < 2 * workers:
-                try:
-                    job = next(queue)
-                except StopIteration:
-                    exhausted = True
-                else:
-                    pending[pool.submit(task, job)] = job
-            if not pending:
-                break
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                job = pending.pop(future)
-                yield job, future.result()
-    except BrokenProcessPool as error:
-        raise WorkerDied(
-            "a worker process ended without an answer (killed, out of memory, or a crash in native code). "
-            "What was finished is kept; run the same command again, with --workers 1 if memory is short."
-        ) from error
+        yield pool
+    except BaseException:
+        # Python 3.11 has no public way to end a pool before its jobs; without processes it shuts down by itself.
+        for process in list((pool._processes or {}).values()):
+            process.kill()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Tells numeric libraries in processes that are started meanwhile to take one thread."""
+    saved = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
         for name, value in saved.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _initialise(parent: int) -> None:
+    if os.getppid() != parent:  # gone before we began
+        os._exit(1)
+    # Ctrl-C reaches the whole group; the parent ends us. A handler, since what we start ourselves would inherit SIG_IGN.
+    signal.signal(signal.SIGINT, _leave_it_to_the_parent)
+    threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
+
+
+def _leave_it_to_the_parent(number: int, frame: object) -> None:
+    """A signal handler that does nothing."""
+
+
+def _watch_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from avbench.clip import FRAME_RATE, read_audio, read_video, stream_sha256
-from avbench.errors import Incomparable, UsageError
-from avbench.generate import generate
+from avbench.errors import FolderError, Incomparable, UsageError, WorkerDied
+from avbench.generate import Generated, Overwrite, generate
 from avbench.home import sha256
 from avbench.methods import METHODS, resolve
-from avbench.run import read_run, read_sidecar
-from avbench.split import load_split, media_path
+from avbench.run import Request, Sidecar, read_run, read_sidecar
+from avbench.split import Split, load_split, media_path
 
 from .line import Demo, avbench
+from .scored import make_split
 
 SOMEBODYS = """
 import shutil
@@ -205,3 +211,339 @@ def test_a_method_in_the_working_folder_is_found_by_the_command(demo: Demo, some
         "generate", "--method", f"{somebodys}:fixed", "--runs", "mine", "--limit", 1, home=demo.home, folder=tmp_path
     )
     assert len(list((tmp_path / "mine" / "fixed" / "demo").glob("*.mp4"))) == 1
+
+
+# Without the demo: media of a few bytes, and methods that copy or fail ---------------------------------------------
+
+TROUBLE = """
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from avbench.clip import write_clip
+from avbench.methods import Method
+
+
+def copied(item, out):
+    shutil.copyfile(item.voice, out)
+
+
+def switched(item, out):
+    if Path(__file__).with_name("switch").exists():
+        raise ValueError("switched off")
+    shutil.copyfile(item.voice, out)
+
+
+def missing(item, out):
+    open(out.with_name("nothing.bin"))
+
+
+def odd(item, out):
+    write_clip(out, np.zeros((2, 31, 33, 3), np.uint8), None)
+
+
+def leaves(item, out):
+    raise SystemExit(3)
+
+
+def piped(item, out):
+    raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+def taken(item, out):
+    Path(__file__).with_name("taken").mkdir(exist_ok=True)
+    Path(__file__).with_name("taken").mkdir()
+
+
+def answers(item, out):
+    shutil.copyfile(item.voice, out)
+    return 3
+
+
+def counts(item, out):
+    shutil.copyfile(item.voice, out)
+    return {"mean": np.float32(0.5)}
+
+
+def garbled(item, out):
+    raise ValueError("caf\\udce9")
+
+
+def tells(item, out):
+    raise ValueError(f"{out} in {out.parent} from {item.voice}, {out.with_name(f'.{out.name}.{os.getpid()}.part')}")
+
+
+def dies(item, out):
+    if item.pair != "b":
+        shutil.copyfile(item.voice, out)
+        return {"where": str(out), "heard": str(item.voice)}
+    os._exit(9)
+
+
+def full(item, out):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def heavy(item, out):
+    raise MemoryError
+
+
+def moves(item, out):
+    os.chdir("/")
+    shutil.copyfile(item.voice, out)
+
+
+def two(strength: float, mode: str) -> Method:
+    return Method(label=f"two {strength:g} {mode}", make=copied)
+
+
+def raises(strength: float = 1.0):
+    raise ValueError("not like\\nthis")
+
+
+def leaving():
+    raise SystemExit(1)
+
+
+def text():
+    return "a method"
+
+
+def nameless():
+    return Method(label=3, make=copied)
+
+
+def lost(strength: "Nowhere" = 1) -> Method:
+    return Method(label="lost", make=copied)
+
+
+def free(strength: str) -> Method:
+    return Method(label="free", make=copied)
+"""
+
+
+class Place:
+    """A split of two speakers with media of a few bytes, and a module of troublesome methods beside it."""
+
+    def __init__(self, folder: Path, module: str) -> None:
+        self.folder = folder
+        self.module = module
+        self.split: Split = make_split(folder, {"a": "ann", "b": "bob"})
+        self.media = folder / "data" / "mini"
+        self.media.mkdir(parents=True)
+        for pair in self.split.pairs:
+            for medium in (pair.voice, pair.face, pair.target):
+                (self.media / medium).write_bytes(f"bytes of {medium}".encode())
+
+    def generate(self, *methods: str, overwrite: Overwrite = "never", workers: int = 1) -> Generated:
+        """Runs it; a name that starts with ':' is of the module."""
+        named = [f"{self.module}{method}" if method.startswith(":") else method for method in methods]
+        data = self.folder / "data"
+        return generate(self.split, named, self.folder / "runs", data=data, overwrite=overwrite, workers=workers)
+
+    def file(self, method: str, name: str) -> Path:
+        return self.folder / "runs" / method / "mini" / name
+
+    def sidecar(self, method: str, pair: str) -> Sidecar:
+        sidecar = read_sidecar(self.file(method, f"{pair}.json"))
+        assert sidecar is not None
+        return sidecar
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Place:
+    module = f"trouble_{abs(hash(request.node.name))}"
+    (tmp_path / f"{module}.py").write_text(TROUBLE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return Place(tmp_path, module)
+
+
+@pytest.mark.parametrize("changed", ["a.mp4", "b.mp4"])
+def test_a_control_knows_the_real_clips_that_it_is_made_of(place: Place, changed: str) -> None:
+    assert place.generate("stranger").made == 2
+    (place.media / changed).write_bytes(b"another take")
+    with pytest.raises(Incomparable, match="target_sha256"):
+        place.generate("stranger")
+
+
+def test_a_control_is_made_once_its_target_is_there(place: Place) -> None:
+    (place.media / "a.mp4").rename(place.media / "elsewhere.mp4")
+    assert {failure[1] for failure in place.generate("truth").failures} == {"a", "b"}  # each is the other's stranger
+    (place.media / "elsewhere.mp4").rename(place.media / "a.mp4")
+    assert place.generate("truth") == Generated(2, 0, [])
+
+
+def test_a_model_does_not_depend_on_the_targets(place: Place) -> None:
+    place.generate(":copied")
+    (place.media / "a.mp4").unlink()
+    assert place.generate(":copied") == Generated(0, 2, [])
+    assert place.sidecar("copied", "a").request.target_sha256 == ""
+
+
+def test_sidecars_written_before_targets_were_recorded_can_be_read(place: Place) -> None:
+    place.generate(":copied")
+    path = place.file("copied", "a.json")
+    assert "target_sha256" not in json.loads(path.read_text())["request"]
+    assert msgspec.json.decode(path.read_bytes(), type=Sidecar).request == place.sidecar("copied", "a").request
+    assert Request("m", "s", "p", 0, "v", "f").target_sha256 == ""
+
+
+def test_a_method_that_is_asked_for_twice_is_made_once(place: Place) -> None:
+    assert place.generate("truth", "truth@seed=0", "truth") == Generated(2, 0, [])
+    assert len(place.file("truth", "costs.jsonl").read_text().splitlines()) == 2
+
+
+def test_two_methods_of_one_folder_are_refused(place: Place) -> None:
+    shutil.copyfile(f"{place.module}.py", f"{place.module}_b.py")
+    with pytest.raises(UsageError, match="would both write to"):
+        place.generate(":copied", f"{place.module}_b:copied")
+    assert not (place.folder / "runs").exists()
+
+
+def test_clips_of_another_module_are_not_taken_for_done(place: Place) -> None:
+    place.generate(":copied")
+    shutil.copyfile(f"{place.module}.py", f"{place.module}_b.py")
+    with pytest.raises(Incomparable, match=rf"method '{place.module}:copied', and now it is '{place.module}_b:copied'"):
+        place.generate(f"{place.module}_b:copied")
+
+
+def test_a_remake_that_fails_takes_our_clip_and_leaves_somebodys(place: Place) -> None:
+    place.generate(":switched")
+    record = place.file("switched", "b.json")
+    record.unlink()  # now b is somebody's
+    (place.folder / "switch").touch()
+    done = place.generate(":switched", overwrite="all")
+    assert done.failures == [("switched", pair, "ValueError: switched off") for pair in "ab"]
+    assert not place.file("switched", "a.mp4").exists()
+    assert place.sidecar("switched", "a").failure
+    assert place.file("switched", "b.mp4").read_bytes() == b"bytes of b.wav"
+    assert not record.exists()
+
+
+def test_a_good_clip_stays_until_the_new_outcome_is_known(place: Place) -> None:
+    place.generate(":switched")
+    module = place.folder / f"{place.module}.py"
+    module.write_text(TROUBLE.replace('raise ValueError("switched off")', "raise MemoryError"))
+    (place.folder / "switch").touch()
+    with pytest.raises(WorkerDied, match="out of memory"):
+        place.generate(":switched", overwrite="all")
+    assert place.generate(":switched") == Generated(0, 2, [])
+
+
+@pytest.mark.parametrize(
+    ("method", "says"),
+    [
+        (":missing", "FileNotFoundError: [Errno 2] No such file or directory: 'nothing.bin'"),
+        (":odd", "33"),
+        (":leaves", "SystemExit: 3"),
+        (":piped", "BrokenPipeError: [Errno 32] Broken pipe"),
+        (":taken", "FileExistsError"),
+        (":answers", "make returned int; expected None or a mapping"),
+        (":counts", "cannot be written as JSON"),
+        (":garbled", "ValueError: caf?"),
+        (":tells", "ValueError: a.mp4 in .part from a.wav, a.mp4"),
+    ],
+)
+def test_what_somebodys_method_does_to_a_pair_is_recorded_with_it(place: Place, method: str, says: str) -> None:
+    done = place.generate(method)
+    assert (done.made, [failure[1] for failure in done.failures]) == (0, ["a", "b"])
+    assert says in done.failures[0][2]
+    assert str(place.folder) not in done.failures[0][2] or method == ":taken"
+    assert place.sidecar(method[1:], "a").failure == done.failures[0][2]
+    assert not list((place.folder / "runs").rglob("*.mp4"))
+    assert not list((place.folder / "runs").rglob(".part*"))
+
+
+def test_a_method_that_kills_its_worker_fails_on_that_pair_alone(place: Place) -> None:
+    done = place.generate(":dies", "truth", workers=2)
+    assert (done.made, done.failures) == (3, [("dies", "b", "the worker process died while making this clip")])
+    assert place.sidecar("dies", "a").provenance["where"] == "a.mp4"
+    assert place.sidecar("dies", "a").provenance["heard"] == "a.wav"
+
+
+def test_a_bundled_method_that_kills_its_worker_stops_the_run(place: Place) -> None:
+    from avbench import generate as module
+
+    job = module._Job("truth", place.folder, None, None, place.folder, place.folder)  # type: ignore[arg-type]
+    with pytest.raises(WorkerDied):
+        module._died(job)
+
+
+@pytest.mark.parametrize(("method", "error"), [(":full", FolderError), (":heavy", WorkerDied)])
+def test_a_fault_of_the_machine_stops_the_run(place: Place, method: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match="the disk is full" if error is FolderError else "out of memory"):
+        place.generate(method)
+    assert not place.file(method[1:], "a.json").exists()
+
+
+def test_relative_folders_serve_a_method_that_moves_away(place: Place) -> None:
+    done = generate(place.split, [f"{place.module}:moves"], Path("runs"), data=Path("data"), workers=1)
+    assert done == Generated(2, 0, [])
+
+
+def test_what_a_killed_run_left_is_swept_and_what_a_living_one_writes_is_not(place: Place) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    living = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    folder = place.file("truth", "")
+    folder.mkdir(parents=True)
+    for process in (ended.pid, living.pid):
+        (folder / f".a.json.{process}.part").touch()
+    try:
+        place.generate("truth")
+        assert [path.name for path in folder.glob(".*.part")] == [f".a.json.{living.pid}.part"]
+    finally:
+        living.communicate()
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_no_workers_are_refused_before_anything_is_done(place: Place, workers: int) -> None:
+    with pytest.raises(UsageError, match=f"workers = {workers}"):
+        place.generate("truth", workers=workers)
+    assert not (place.folder / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (":foo", "module ''; expected MODULE:NAME"),
+        ("..foo:bar", r"module '\.\.foo'; expected MODULE:NAME"),
+        ("MODULE:raises", "its factory raised ValueError: not like this; expected a Method"),
+        ("MODULE:leaving", "its factory raised SystemExit: 1; expected a Method"),
+        ("MODULE:text", "its factory returned str; expected a Method"),
+        ("MODULE:nameless", "expected a label of text"),
+        ("MODULE:lost", "its parameters cannot be read .NameError"),
+        (f"MODULE:free@strength={'1' * 180}", "expected at most 200"),
+        (f"shifted@frames={'0' * 300}1", "expected at most 200"),
+        ("truth@seed=9000000000000000000", "expected a whole number of at most"),
+    ],
+)
+def test_what_is_wrong_with_somebodys_method_is_said_in_a_line(place: Place, text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says) as caught:
+        resolve(text.replace("MODULE", place.module))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("def f(:", "raised SyntaxError"),
+        ("raise RuntimeError('not\\nnow')", "raised RuntimeError: not now; expected a module"),
+        ("raise SystemExit", "raised SystemExit"),
+        ("import os; os.no_such_thing", "raised AttributeError: module 'os' has no attribute 'no_such_thing'"),
+    ],
+)
+def test_what_a_module_does_at_import_is_said_in_a_line(place: Place, code: str, says: str) -> None:
+    (place.folder / f"{place.module}_broken.py").write_text(code)
+    with pytest.raises(UsageError, match=says) as caught:
+        resolve(f"{place.module}_broken:f")
+    assert "\n" not in str(caught.value)
+
+
+def test_two_parameters_make_a_method_and_a_promise_of_a_method_a_factory(place: Place) -> None:
+    assert resolve(f"{place.module}:copied").method.label == "copied"
+    assert resolve(f"{place.module}:two@strength=0.5,mode=hard").method.label == "two 0.5 hard"

@@ -165,15 +165,13 @@ def test_the_last_row_of_a_key_wins_and_stands_where_it_was_written(tmp_path: Pa
     assert [(one.pair, one.value) for one in read_scores(tmp_path).values()] == [("a", 0.2), ("b", 0.5), ("a", 0.3)]
 
 
-def test_shards_are_read_with_the_rest_and_stray_files_are_not(tmp_path: Path) -> None:
+def test_only_the_one_score_file_is_read(tmp_path: Path) -> None:
     append_rows(tmp_path / "scores.jsonl", [row("a")])
-    append_rows(tmp_path / "scores-0.jsonl", [row("b")])
-    append_rows(tmp_path / "scores-1.jsonl", [row("c")])
     append_rows(tmp_path / "scores_backup.jsonl", [row("d")])
     (tmp_path / "scores.txt").write_text("not ours")
-    assert sorted(one.pair for one in read_scores(tmp_path).values()) == ["a", "b", "c"]
+    assert [one.pair for one in read_scores(tmp_path).values()] == ["a"]
     places = [(path.name, number) for path, number, _ in scan_scores(tmp_path, ScoreRow)]
-    assert places == [("scores-0.jsonl", 1), ("scores-1.jsonl", 1), ("scores.jsonl", 1)]
+    assert places == [("scores.jsonl", 1)]
 
 
 def test_wherever_a_kill_tears_the_file_finished_rows_stay_and_appending_goes_on(tmp_path: Path) -> None:
@@ -186,9 +184,8 @@ def test_wherever_a_kill_tears_the_file_finished_rows_stay_and_appending_goes_on
         path.write_bytes(content[:cut])
         finished = rows[: sum(end - 1 <= cut for end in ends)]  # a row is whole before its line end is
         assert list(read_scores(tmp_path).values()) == finished
-        kept = rows[: sum(end <= cut for end in ends)]
         append_rows(path, [row("new")])
-        assert [one.pair for one in read_scores(tmp_path).values()] == [*(one.pair for one in kept), "new"]
+        assert [one.pair for one in read_scores(tmp_path).values()] == [*(one.pair for one in finished), "new"]
 
 
 @pytest.mark.parametrize("damage", [b"{}\n", b"not json\n", b'{"split": "\xff"}\n', b'{"split": 3}\n', b"\xff\xfe\n"])
@@ -204,7 +201,6 @@ def test_a_damaged_line_before_the_end_is_an_error_that_names_it(tmp_path: Path,
 
 def test_empty_lines_and_empty_files_hold_no_rows(tmp_path: Path) -> None:
     (tmp_path / "scores.jsonl").write_bytes(b"\n \n\n")
-    (tmp_path / "scores-1.jsonl").write_bytes(b"")
     assert read_scores(tmp_path) == {}
     assert read_scores(tmp_path / "absent") == {}
 

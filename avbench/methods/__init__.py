@@ -1,8 +1,9 @@
 """Methods: what makes a clip of each pair. METHODS lists ours; anybody else's is `module:NAME`.
 
 A method is a factory whose keyword parameters are its options (`shifted(frames=5)` is `shifted@frames=5`) and
-which returns a `Method`: a label, a kind, and `make(item, path)`, which writes one mp4. A plain function
-`make(item, path)` in somebody's module is a method without options.
+which returns a `Method`: a label, a kind, and `make(item, path)`, which writes one mp4. A plain function of two
+positional parameters in somebody's module, `make(item, path)`, is a method without options, unless it is annotated
+to return a `Method`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import msgspec
 
-from ..errors import UsageError, unknown
+from ..errors import AvbenchError, UsageError, unknown
 from ..home import imported
 from ..run import Kind, format_method, parse_method
 from ..split import Prompt
@@ -110,8 +111,13 @@ METHODS: dict[str, Callable[..., Method]] = {
 DEMO = ("truth", "still", "replay", "shifted@frames=2", "shifted@frames=8", "stranger")
 
 
+LONGEST_NAME = 200  # characters: a folder's name, with room for what a file system allows (255 bytes)
+LARGEST_SEED = 2**62  # with room for the pair's number in 64 bits
+
+
 def resolve(text: str) -> Resolved:
     """`shifted@frames=5` or `module:NAME@key=value` → the method; UsageError names what is unknown."""
+    _require_short(text, text)
     module, colon, rest = text.rpartition(":")
     name, options = parse_method(rest)
     if colon:
@@ -121,14 +127,26 @@ def resolve(text: str) -> Resolved:
     else:
         raise unknown("method", name, [*METHODS, "module:NAME"])
     seed = _convert(name, "seed", options.pop("seed", "0"), int)
+    if abs(seed) > LARGEST_SEED:
+        raise UsageError(f"method {name}@seed={seed}; expected a whole number of at most {LARGEST_SEED}.")
     values = _options(name, factory, options)
     shown = {**values, "seed": seed} if seed else values
-    return Resolved(name=format_method(name, shown), method=factory(**values), seed=seed)
+    folder = format_method(name, shown)
+    _require_short(text, folder)
+    return Resolved(name=folder, method=_built(text, factory, values) if colon else factory(**values), seed=seed)
 
 
 def summary(name: str) -> str:
     """What a bundled method does, in a line."""
     return (METHODS[name].__doc__ or "").strip()
+
+
+def _require_short(text: str, name: str) -> None:
+    if len(name) > LONGEST_NAME:
+        raise UsageError(
+            f"method {text[:40]}…: a name of {len(name)} characters; expected at most {LONGEST_NAME}, since a folder is "
+            "named after it. Shorten its options."
+        )
 
 
 def _imported(module: str, name: str) -> Callable[..., Method]:
@@ -139,20 +157,63 @@ def _imported(module: str, name: str) -> Callable[..., Method]:
         return lambda: found
     if not callable(found):
         raise UsageError(f"method {module}:{name}: found {type(found).__name__}; expected a function or a Method.")
-    if _is_make(found):
-        return lambda: Method(label=name, make=found)
+    try:
+        if _is_make(found):
+            return lambda: Method(label=name, make=found)
+        inspect.signature(found, eval_str=True)
+    except Exception as error:
+        raise UsageError(
+            f"method {module}:{name}: its parameters cannot be read ({type(error).__name__}: {_line(error)}); "
+            "expected a function in Python whose annotations name what its module has."
+        ) from error
     return cast(Callable[..., Method], found)
 
 
 def _is_make(function: Callable[..., Any]) -> bool:
     """Whether it takes (item, path), and so is a method itself, not a factory of one."""
-    required = [
-        parameter
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.default is parameter.empty
-        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
-    return len(required) == 2 and required[1].name == "path"
+    signature = inspect.signature(function)
+    if signature.return_annotation is Method or str(signature.return_annotation).rpartition(".")[2] == "Method":
+        return False
+    required = [one for one in signature.parameters.values() if one.default is one.empty]
+    positional = [one for one in required if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    keyword_only = any(one.kind is one.KEYWORD_ONLY for one in required)
+    return len(positional) == 2 and not keyword_only
+
+
+def _built(text: str, factory: Callable[..., Method], values: Mapping[str, Any]) -> Method:
+    """What somebody's factory makes of its options, looked over."""
+    try:
+        method: object = factory(**values)
+    except AvbenchError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UsageError(
+            f"method {text}: its factory raised {type(error).__name__}: {_line(error)}; expected a Method. "
+            "Mend it or its options."
+        ) from error
+    if not isinstance(method, Method):
+        raise UsageError(
+            f"method {text}: its factory returned {type(method).__name__}; expected a Method "
+            "(or a function make(item, path), which is a method itself)."
+        )
+    fields: dict[str, Any] = vars(method)
+    workers = fields["workers"]
+    faults = {
+        "a label of text": isinstance(fields["label"], str),
+        "a make(item, path)": callable(fields["make"]),
+        f"a kind of {', '.join(get_args(Kind))}": fields["kind"] in get_args(Kind),
+        "an order that is a whole number": isinstance(fields["order"], int),
+        "untrained to be True or False": isinstance(fields["untrained"], bool),
+        "workers of None, 1 or more": workers is None or (isinstance(workers, int) and workers > 0),
+    }
+    for expected, met in faults.items():
+        if not met:
+            raise UsageError(f"method {text}: found {_line(method)}; expected {expected}.")
+    return method
+
+
+def _line(said: object) -> str:
+    return " ".join(str(said).split())
 
 
 def _options(name: str, factory: Callable[..., Method], given: Mapping[str, str]) -> dict[str, Any]:
@@ -171,3 +232,7 @@ def _convert(name: str, key: str, value: str, kind: Any) -> Any:
         return msgspec.convert(value, kind if kind is not inspect.Parameter.empty else str, strict=False)
     except msgspec.ValidationError as error:
         raise UsageError(f"method {name}@{key}={value}: {error}.") from error
+    except TypeError as error:  # a type that no text can be turned into
+        raise UsageError(
+            f"method {name}@{key}={value}: the option is of type {kind}; expected one that text can be turned into."
+        ) from error

@@ -39,8 +39,9 @@ def require_voice(voice: Voice, source: Source) -> NDArray[np.float64]:
     """(D,) the embedding of a voice that speaks for half a second or more."""
     if voice.speech_seconds < MIN_SPEECH_SECONDS:
         raise Unmeasurable(
-            f"{_of(source)}{voice.speech_seconds:.2f} s of speech (peak of the sound {_dbfs(voice.peak)}); "
-            f"at least {MIN_SPEECH_SECONDS} s are needed"
+            f"{voice.speech_seconds:.2f} s of speech (peak of the sound {_dbfs(voice.peak)}); "
+            f"at least {MIN_SPEECH_SECONDS} s are needed",
+            source,
         )
     return voice.embedding.astype(np.float64)
 
@@ -73,14 +74,9 @@ def seen(faces: Faces) -> NDArray[np.bool_]:
 def _require_found(faces: Faces, source: Source) -> None:
     found, sampled = int(faces.detected.sum()), int(faces.sampled.sum())
     if found == 0:
-        raise Unmeasurable(f"{_of(source)}no face found in any of {sampled} sampled frames")
+        raise Unmeasurable(f"no face found in any of {sampled} sampled frames", source)
     if found < MIN_FOUND * sampled:
-        raise Unmeasurable(f"{_of(source)}face found in {found} of {sampled} sampled frames; at least half are needed")
-
-
-def _of(source: Source) -> str:
-    """The clip that is measured needs no name."""
-    return {"clip": "", "target": "target: ", "voice": "voice reference: ", "face": "face reference: "}[source]
+        raise Unmeasurable(f"face found in {found} of {sampled} sampled frames; at least half are needed", source)
 
 
 def _dbfs(amplitude: float) -> str:

@@ -9,6 +9,7 @@ is made again, and where there is none the call only reads. One process makes, a
 
 from __future__ import annotations
 
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -66,11 +67,12 @@ def prepare(split: Split, data: Path | None, workers: int, report: Report = sile
         _sweep(root, jobs)
         made = 0
         report(Progress("prepare", 0, len(jobs), 0))
-        for done, (_, digests) in enumerate(run_jobs(_make, jobs, min(workers, len(jobs))), start=1):
-            files.update(digests)
-            made += len(digests)
-            _write(root, Prepared(recipe, dict(sorted(files.items())), versions))
-            report(Progress("prepare", done, len(jobs), 0))
+        with closing(run_jobs(_make, jobs, min(workers, len(jobs)))) as results:
+            for done, (_, digests) in enumerate(results, start=1):
+                files.update(digests)
+                made += len(digests)
+                _write(root, Prepared(recipe, dict(sorted(files.items())), versions))
+                report(Progress("prepare", done, len(jobs), 0))
     return made
 
 
