@@ -193,7 +193,7 @@ FACES = "sampled frames"
 # case → scale → None for a value, or what the reason must contain beside the file's name
 EXPECTED: dict[str, dict[str, str | None]] = {
     "truncated": dict.fromkeys(ALL, "truncated"),
-    "cut_short": dict.fromkeys(ALL, "cannot be decoded"),
+    "cut_short": dict.fromkeys(ALL, "truncated"),
     "empty": dict.fromkeys(ALL, "an empty file"),
     "text": dict.fromkeys(ALL, "cannot be decoded"),
     "no_audio": dict.fromkeys(FACE) | dict.fromkeys((*VOICE, *BOTH), "holds no audio"),
