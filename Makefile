@@ -12,13 +12,13 @@ demo: .venv/.embedded  ## make clips, score them, print the table
 test: .venv/.dev  ## everything that is quick: under 6 minutes
 	@$(BIN)/python -m pytest -m "not slow"
 
-test-slow: .venv/.dev  ## kills, worker counts, full-size networks
+test-slow: .venv/.dev  ## kills, worker counts
 	@$(BIN)/python -m pytest -m slow
 
 check: .venv/.dev  ## what a change must pass before its tests are run
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy avbench tests $(wildcard bench/*.py)
+	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(PIP) check
 
@@ -29,7 +29,7 @@ fix: .venv/.dev  ## what can be mended by itself
 clean:
 	rm -rf .venv build dist *.egg-info
 
-# One file a set of packages, as old as the last time that it was installed. The time is that of about 1.6 GB.
+# One file a set of packages, as old as the last time that it was installed. The time is that of about 1.6 GB with torch's CPU build.
 .venv/.embedded: pyproject.toml setup.py | .venv
 	@echo "Installing avbench[embedded] into .venv: one to three minutes, nothing is printed until it is done."
 	@$(PIP) install -qq --editable ".[embedded]"

@@ -314,7 +314,7 @@ def weights() -> None:
 
 @weights.command("ls")
 def weights_ls() -> None:
-    """Lists every network file with its size, licence and the metrics that use it."""
+    """Lists every network file with its size, licence and the extractors that use it."""
     from .weights import WEIGHTS
 
     for name, weight in WEIGHTS.items():

@@ -102,7 +102,7 @@ def generate(
     spared: list[tuple[str, str, str]] = []
     with ExitStack() as held:
         for one in sorted(asked, key=lambda one: one.folder):
-            held.enter_context(lock(one.folder, "generate"))
+            held.enter_context(lock(one.folder, "generate", lambda line: report(Progress("generate", 0, 0, 0, line))))
         jobs: list[_Job] = []
         for one in asked:
             sweep(one.folder)

@@ -22,7 +22,7 @@ from .clip import DECODE, stream_sha256
 from .errors import AvbenchError, MediaError, SplitError, UsageError, unknown
 from .extract import extract, ready, revision
 from .features import Feature, Features, Record, Sense, load, path_of, save
-from .home import imported, sha256, sweep
+from .home import home, imported, sha256, sweep
 from .metric import Measured, Metric, Sample, Scale, Source, Unmeasurable
 from .metrics import METRICS, scale_of, select
 from .prepare import prepare
@@ -121,6 +121,8 @@ def score(
         prepare(split, data, workers, report)
         if any(set(metric.needs) - {"clip"} for metric in asked[split.name]):
             _check_media(split, data)
+    for folder in home("features").glob("*"):
+        sweep(folder)
     with ExitStack() as held:
         for run in chosen:
             held.enter_context(lock(run.folder, "score", lambda line: report(Progress("score", 0, 0, 0, line))))

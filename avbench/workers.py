@@ -70,7 +70,8 @@ def run_jobs(
 ) -> Generator[tuple[Job, Result], None, None]:
     """Yields (job, result) as results become ready. `task` must be importable by name; what it raises is raised here.
 
-    At most two jobs per worker are in flight, so that a stop loses little and memory stays flat. Where a worker dies,
+    A worker gets its next job when the result of its last one has been taken, so that a kill loses one job a worker and
+    memory stays flat. Where a worker dies,
     `died` is asked for the result of the job that killed it; without `died` the run stops with WorkerDied. Close the
     generator (`contextlib.closing`) where its loop may be left early: that ends the workers at once.
     """
@@ -80,7 +81,7 @@ def run_jobs(
         while True:
             lost: list[Job] = []
             with _pool(workers) as pool:
-                yield from _until_broken(pool, task, queue, 2 * workers, lost)
+                yield from _until_broken(pool, task, queue, workers, lost)
             if not lost:
                 return
             if died is None:

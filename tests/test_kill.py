@@ -145,6 +145,7 @@ def test_twenty_kills_during_score_leave_the_undisturbed_files(
     begun = (tmp_path / "killed.log").read_text().splitlines()
     needed = (tmp_path / "calm.log").read_text().splitlines()
     assert len(begun) - len(needed) <= WORKERS * KILLS, "more than one clip a worker and kill was extracted again"
+    assert not list(home.glob("features/*/.*.part"))
 
 
 @pytest.mark.slow

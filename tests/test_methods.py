@@ -6,8 +6,11 @@ import json
 import shutil
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import av
 import msgspec
 import numpy as np
 import pytest
@@ -18,9 +21,9 @@ from avbench.clip import FRAME_RATE, read_audio, read_video, stream_sha256
 from avbench.errors import FolderError, Incomparable, UsageError, WorkerDied
 from avbench.generate import Generated, Overwrite, generate
 from avbench.home import sha256
-from avbench.methods import METHODS, resolve
+from avbench.methods import METHODS, Item, resolve
 from avbench.run import Request, Sidecar, read_run, read_sidecar
-from avbench.split import Split, load_split, media_path
+from avbench.split import Prompt, Split, load_split, media_path
 
 from .line import Demo, avbench
 from .scored import make_split
@@ -179,6 +182,26 @@ def test_a_still_shows_the_first_frame_and_nothing_else(demo: Demo) -> None:
     assert frames.shape[0] == 121
     assert np.abs(frames - first).mean() < 2.0
     assert np.abs(np.diff(frames, axis=0)).max() <= 12  # the coder settling
+
+
+def test_a_still_of_a_clip_of_odd_size_loses_a_row_and_a_column(tmp_path: Path) -> None:
+    real = tmp_path / "odd.mp4"
+    with av.open(str(real), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 65, 63, "yuv444p"
+        sound: Any = container.add_stream("aac", rate=48000, layout="mono")
+        packets = []
+        for number in range(5):
+            picture = av.VideoFrame.from_ndarray(np.full((63, 65, 3), 90, np.uint8), format="rgb24")
+            picture.pts, picture.time_base = number, Fraction(1, 25)
+            packets += stream.encode(picture)
+        heard = av.AudioFrame.from_ndarray(np.zeros((1, 9600), np.float32), format="fltp", layout="mono")
+        heard.sample_rate, heard.pts, heard.time_base = 48000, 0, Fraction(1, 48000)
+        container.mux([*packets, *stream.encode(None), *sound.encode(heard), *sound.encode(None)])
+    prompt = Prompt(visual="", speech="", manner="", environment="")
+    item = Item("a", "ann", prompt, "", "en", real, real, seed=0, frames=5, width=65, height=63, truth=real)
+    resolve("still").method.make(item, tmp_path / "still.mp4")
+    assert read_video(tmp_path / "still.mp4").shape == (5, 62, 64, 3)
 
 
 @pytest.mark.parametrize("frames", [8, -8])

@@ -27,7 +27,7 @@ from avbench.metrics.speaker_similarity import speaker_similarity
 from avbench.metrics.usable import seen
 from avbench.split import Prompt
 
-MEDIA = Path(os.environ.get("AVBENCH_REAL_MEDIA", Path(__file__).resolve().parents[2] / "shared" / "media"))
+MEDIA = Path(os.environ.get("AVBENCH_REAL_MEDIA", "no-such-folder"))  # has clips/NAME.mp4
 
 
 def points_of(opening: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -369,6 +369,13 @@ def test_silence_cannot_be_correlated() -> None:
         av_correlation(faces, SpeechEnergy(np.zeros(60, np.float32)))
     with pytest.raises(Unmeasurable, match=r"^silence: at most -80 dBFS"):
         av_correlation(faces, SpeechEnergy(np.full(60, 1e-4, np.float32)))
+
+
+def test_a_face_that_comes_after_the_sound_is_over_cannot_be_compared_with_it() -> None:
+    faces = faces_with(points_of(8 * syllables(121, 3)))
+    late = dataclasses.replace(faces, detected=faces.sampled & (np.arange(121) >= 55))
+    with pytest.raises(Unmeasurable, match=r"^the face can be followed in \d+ of the 50 frames that have sound"):
+        av_correlation(late, sounding(syllables(121, 3)[:50]))
 
 
 def test_picture_and_sound_are_compared_where_both_are() -> None:

@@ -36,7 +36,8 @@ def still(item: Item, path: Path) -> None:
     """The first frame of the real clip for its whole length, with its sound."""
     real = _given(item.truth, item)
     frames = read_video(real)
-    write_clip(path, np.broadcast_to(frames[:1], frames.shape), real)
+    height, width = (side - side % 2 for side in frames.shape[1:3])  # H.264 needs even sides
+    write_clip(path, np.broadcast_to(frames[0, :height, :width], (len(frames), height, width, 3)), real)
 
 
 def replay(item: Item, path: Path) -> None:

@@ -50,6 +50,12 @@ def av_correlation(faces: Faces, energy: SpeechEnergy) -> Measured:
     count = min(len(frames), len(rms))
     if count < MIN_FRAMES:
         raise Unmeasurable(f"{count} frames of picture and sound together; at least {MIN_FRAMES} (1 s) are needed")
+    together = int(frames[:count].sum())
+    if together < MIN_FRAMES:
+        raise Unmeasurable(
+            f"the face can be followed in {together} of the {count} frames that have sound; "
+            f"at least {MIN_FRAMES} (1 s) are needed"
+        )
     mouth, movement = mouth_change(faces.landmarks[:count], frames[:count])
     sound, modulation = energy_change(rms[:count])
     weight = movement**2 / (movement**2 + JITTER**2) * modulation**2 / (modulation**2 + RIPPLE**2)

@@ -28,7 +28,7 @@ def card(metric: Metric, scale: Scale) -> str:
         ("direction", DIRECTIONS[metric.direction]),
         ("tolerance", f"{metric.tolerance:g} between machines; none on one machine"),
         ("weights", "none" if not networks else ""),
-        *[("", f"{name}: {WEIGHTS[name].licence}") for name in networks],
+        *[("", f"{name} ({WEIGHTS[name].licence}): {WEIGHTS[name].note} {WEIGHTS[name].address}") for name in networks],
         *[("confounds" if number == 0 else "", text) for number, text in enumerate(metric.card.confounds)],
         ("assumed", metric.card.assumed or "nothing"),
         ("revision", scale.revision),

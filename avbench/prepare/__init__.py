@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from ..errors import SplitError
-from ..home import atomic, sha256
+from ..home import atomic, sha256, sweep
 from ..run import lock
 from ..split import MEDIA, Pair, Split, media_root
 from ..workers import Progress, Report, run_jobs, silent
@@ -57,7 +57,7 @@ def prepare(split: Split, data: Path | None, workers: int, report: Report = sile
     root = media_root(split, data)
     if not _lacking(split, data, recipe):
         return 0
-    with lock(root, "prepare"):
+    with lock(root, "prepare", lambda line: report(Progress("prepare", 0, 0, 0, line))):
         jobs = _lacking(split, data, recipe)  # another process may have made them meanwhile
         if not jobs:
             return 0
@@ -80,7 +80,7 @@ def read_prepared(root: Path) -> Prepared | None:
     """prepared.json of a media folder; None where there is none that can be read."""
     try:
         return msgspec.json.decode((root / "prepared.json").read_bytes(), type=Prepared)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
@@ -113,8 +113,7 @@ def _is_sound(root: Path, files: dict[str, str], path: str) -> bool:
 def _sweep(root: Path, jobs: list[_Job]) -> None:
     """Removes what a killed process left half written."""
     for folder in {root, *((root / _path(job.pair, medium)).parent for job in jobs for medium in MEDIA)}:
-        for part in folder.glob(".*.part"):
-            part.unlink(missing_ok=True)
+        sweep(folder)
 
 
 def _make(job: _Job) -> dict[str, str]:

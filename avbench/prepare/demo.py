@@ -5,7 +5,7 @@
                          speech over a place ──────────┴→ target.mp4, whose first frame is face.png
     another line by the same voice over the place of the reference → voice.wav
 
-Everything is in the split's [recipe] and follows from it: the same recipe gives the same bytes. What is made says in
+Everything is in the split's [recipe] and follows from it: the same recipe gives the same bytes with the same versions of the libraries. What is made says in
 its own metadata that it is synthetic.
 """
 
