@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -18,13 +18,13 @@ from .errors import AvbenchError, unknown
 
 if TYPE_CHECKING:
     from .generate import Generated
+    from .run import Overwrite
     from .score import Scored
     from .workers import Progress
 
 __all__ = ["app", "main"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Choice = Literal["never", "failed", "all"]
 
 EXIT_USAGE = 2
 EXIT_INCOMPLETE = 4
@@ -130,7 +130,7 @@ def generate(
     split: str,
     runs: Path,
     data: Path | None,
-    overwrite: Choice,
+    overwrite: Overwrite,
     limit: int | None,
     workers: int | None,
 ) -> None:
@@ -172,7 +172,7 @@ def score(
     profile: str | None,
     metrics: tuple[str, ...],
     data: Path | None,
-    overwrite: Choice,
+    overwrite: Overwrite,
     limit: int | None,
     workers: int | None,
 ) -> None:

@@ -22,10 +22,11 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from .errors import AvbenchError, Incomparable, MediaError, SplitError, UsageError, WorkerDied
-from .home import home, package_version, sha256, sweep, writing
+from .home import DISK_FULL, FileDigests, home, package_version, sha256, sweep, writing
 from .methods import Item, Resolved, resolve
 from .prepare import prepare
 from .run import (
+    Overwrite,
     Request,
     RunInfo,
     Sidecar,
@@ -38,11 +39,9 @@ from .run import (
     write_sidecar,
 )
 from .split import Pair, Split, media_path, media_root
-from .workers import Progress, Report, check_workers, run_jobs, silent, stop_run
+from .workers import Progress, Report, check_workers, notes, run_jobs, silent, stop_run
 
-__all__ = ["Generated", "Overwrite", "generate"]
-
-Overwrite = Literal["never", "failed", "all"]
+__all__ = ["Generated", "generate"]
 
 
 class Generated(NamedTuple):
@@ -102,7 +101,7 @@ def generate(
     spared: list[tuple[str, str, str]] = []
     with ExitStack() as held:
         for one in sorted(asked, key=lambda one: one.folder):
-            held.enter_context(lock(one.folder, "generate", lambda line: report(Progress("generate", 0, 0, 0, line))))
+            held.enter_context(lock(one.folder, "generate", notes(report, "generate")))
         jobs: list[_Job] = []
         for one in asked:
             sweep(one.folder)
@@ -164,7 +163,7 @@ class _Media:
         self.split = split
         self.data = (data if data is not None else home("media")).absolute()
         self.root = media_root(split, self.data)
-        self._digests: dict[Path, str] = {}
+        self._digests = FileDigests()
 
     def request(self, method: str, pair: Pair, seed: int, control: bool) -> Request:
         seen = ""
@@ -201,10 +200,7 @@ class _Media:
         )
 
     def _digest(self, pair: Pair, medium: Literal["voice", "face", "target"]) -> str:
-        path = media_path(self.split, pair, medium, self.data)
-        if path not in self._digests:
-            self._digests[path] = sha256(path) if path.is_file() else ""
-        return self._digests[path]
+        return self._digests.file(media_path(self.split, pair, medium, self.data))
 
     def _stranger(self, pair: Pair) -> Pair | None:
         """The next pair, in order and round, of a speaker who differs in all that the split says of speakers."""
@@ -242,9 +238,6 @@ def _is_done(folder: Path, request: Request, overwrite: Overwrite) -> bool:
 
 
 # What is made ----------------------------------------------------------------------------------------------------
-
-
-FAULTS_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
 
 
 def _make(job: _Job) -> _Outcome:
@@ -307,7 +300,7 @@ def _raise_faults_of_the_machine(error: BaseException) -> None:
                 "a worker process is out of memory. What was finished is kept; run the same command again, "
                 "with --workers 1."
             ) from error
-        if isinstance(cause, OSError) and cause.errno in FAULTS_OF_THE_MACHINE:
+        if isinstance(cause, OSError) and cause.errno in DISK_FULL:
             raise error
         cause = cause.__cause__
 

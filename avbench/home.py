@@ -19,7 +19,21 @@ from typing import Any
 
 from .errors import FolderError, UsageError
 
-__all__ = ["atomic", "data_folders", "home", "imported", "package_version", "sha256", "sweep", "writing"]
+__all__ = [
+    "DISK_FULL",
+    "FileDigests",
+    "atomic",
+    "data_folders",
+    "home",
+    "imported",
+    "package_version",
+    "sha256",
+    "sweep",
+    "writing",
+]
+
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def home(*parts: str) -> Path:
@@ -79,13 +93,27 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class FileDigests:
+    """sha256 of files, each computed once; `ABSENT` for a file that is not there."""
+
+    ABSENT = ""
+
+    def __init__(self) -> None:
+        self._files: dict[Path, str] = {}
+
+    def file(self, path: Path) -> str:
+        if path not in self._files:
+            self._files[path] = sha256(path) if path.is_file() else self.ABSENT
+        return self._files[path]
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turns what the operating system says against writing `path` into one clear line."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in DISK_FULL:
             raise FolderError(
                 f"{path}: the disk is full. What was finished is kept; free some space and run the same command again."
             ) from error

@@ -24,6 +24,7 @@ from .metric import Scale
 
 __all__ = [
     "Kind",
+    "Overwrite",
     "Request",
     "Run",
     "RunInfo",
@@ -53,6 +54,7 @@ OPTION = re.compile(r"(?P<key>[a-z][a-z0-9_]*)=(?P<value>[A-Za-z0-9.+_-]+)")
 DAMAGED = (msgspec.DecodeError, UnicodeDecodeError)  # what a file that is not what avbench wrote can raise
 
 Kind = Literal["control", "baseline", "model"]
+Overwrite = Literal["never", "failed", "all"]  # what is made or scored again
 Row = TypeVar("Row", bound=msgspec.Struct)
 Content = TypeVar("Content")
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -22,11 +22,12 @@ from .clip import DECODE, stream_sha256
 from .errors import AvbenchError, MediaError, SplitError, UsageError, unknown
 from .extract import extract, ready, revision
 from .features import Feature, Features, Record, Sense, load, path_of, save
-from .home import home, imported, sha256, sweep
+from .home import FileDigests, home, imported, sweep
 from .metric import Measured, Metric, Sample, Scale, Source, Unmeasurable
 from .metrics import METRICS, scale_of, select
 from .prepare import prepare
 from .run import (
+    Overwrite,
     Run,
     ScoreRow,
     append_costs,
@@ -42,14 +43,11 @@ from .run import (
     write_scales,
 )
 from .split import Pair, Split, known_splits, load_split, media_path, media_root
-from .workers import Progress, Report, check_workers, run_jobs, silent
+from .workers import Progress, Report, check_workers, notes, run_jobs, silent
 
-__all__ = ["Overwrite", "Scored", "score"]
-
-Overwrite = Literal["never", "failed", "all"]
+__all__ = ["Scored", "score"]
 
 SCORES = "scores.jsonl"
-ABSENT = ""  # the digest of a file that is not there
 
 
 class Scored(NamedTuple):
@@ -125,7 +123,7 @@ def score(
         sweep(folder)
     with ExitStack() as held:
         for run in chosen:
-            held.enter_context(lock(run.folder, "score", lambda line: report(Progress("score", 0, 0, 0, line))))
+            held.enter_context(lock(run.folder, "score", notes(report, "score")))
             sweep(run.folder)
         return _score(chosen, known, asked, _Options(data, overwrite, limit, workers, report), skipped)
 
@@ -227,17 +225,12 @@ def _check_media(split: Split, data: Path | None) -> None:
         )
 
 
-class _Digests:
+class _Digests(FileDigests):
     """sha256 of files and of streams, each computed once."""
 
     def __init__(self) -> None:
-        self._files: dict[Path, str] = {}
+        super().__init__()
         self._streams: dict[tuple[Path, Sense], _Stream | MediaError] = {}
-
-    def file(self, path: Path) -> str:
-        if path not in self._files:
-            self._files[path] = sha256(path) if path.is_file() else ABSENT
-        return self._files[path]
 
     def stream(self, path: Path, sense: Sense) -> _Stream:
         """MediaError where the file has no such stream."""
@@ -265,7 +258,7 @@ def _row(run: Run, split: Split, pair: Pair, data: Path | None, digests: _Digest
     """The key that a clip's rows have now; None where nobody has tried to make the clip."""
     paths = _paths(run, split, pair, data)
     clip = digests.file(paths["clip"])
-    if clip == ABSENT and _not_made(run, pair) is None:
+    if clip == FileDigests.ABSENT and _not_made(run, pair) is None:
         return None
     references = digests.file(paths["voice"]) + digests.file(paths["face"])
     return ScoreRow(

@@ -21,7 +21,7 @@ from typing import NamedTuple, NoReturn, TypeVar
 
 from .errors import UsageError, WorkerDied
 
-__all__ = ["Progress", "Report", "check_workers", "cpu_workers", "run_jobs", "silent", "stop_run"]
+__all__ = ["Progress", "Report", "check_workers", "cpu_workers", "notes", "run_jobs", "silent", "stop_run"]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -40,6 +40,11 @@ class Progress(NamedTuple):
 
 
 Report = Callable[[Progress], None]
+
+
+def notes(report: Report, stage: str) -> Callable[[str], None]:
+    """A function that reports a line of text and no progress."""
+    return lambda line: report(Progress(stage, 0, 0, 0, line))
 
 
 def silent(progress: Progress) -> None:

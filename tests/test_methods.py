@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from avbench.clip import FRAME_RATE, read_audio, read_video, stream_sha256
 from avbench.errors import FolderError, Incomparable, UsageError, WorkerDied
-from avbench.generate import Generated, Overwrite, generate
+from avbench.generate import Generated, generate
 from avbench.home import sha256
 from avbench.methods import METHODS, Item, resolve
-from avbench.run import Request, Sidecar, read_run, read_sidecar
+from avbench.run import Overwrite, Request, Sidecar, read_run, read_sidecar
 from avbench.split import Prompt, Split, load_split, media_path
 
 from .line import Demo, avbench

@@ -21,7 +21,7 @@ from ..errors import SplitError
 from ..home import atomic, sha256, sweep
 from ..run import lock
 from ..split import MEDIA, Pair, Split, media_root
-from ..workers import Progress, Report, run_jobs, silent
+from ..workers import Progress, Report, notes, run_jobs, silent
 
 __all__ = ["PREPARERS", "Prepared", "prepare", "read_prepared"]
 
@@ -57,7 +57,7 @@ def prepare(split: Split, data: Path | None, workers: int, report: Report = sile
     root = media_root(split, data)
     if not _lacking(split, data, recipe):
         return 0
-    with lock(root, "prepare", lambda line: report(Progress("prepare", 0, 0, 0, line))):
+    with lock(root, "prepare", notes(report, "prepare")):
         jobs = _lacking(split, data, recipe)  # another process may have made them meanwhile
         if not jobs:
             return 0
