@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import SplitError
 
@@ -48,8 +48,8 @@ def read_manifest(folder: Path) -> list[Entry]:
         raise SplitError(f"{table}: cannot be read ({error}); expected a table of {', '.join(REQUIRED)}, ….") from error
 
 
-def _entry(folder: Path, table: Path, line: int, row: dict[str, str | None]) -> Entry:
-    given = {name: (value or "").strip() for name, value in row.items() if isinstance(name, str)}
+def _entry(folder: Path, table: Path, line: int, row: dict[Any, Any]) -> Entry:
+    given = {name: (value or "").strip() for name, value in row.items() if name is not None}  # None: beyond the columns
     place = PurePosixPath(given["path"])
     if not place.parts or place.is_absolute() or ".." in place.parts:
         raise SplitError(f"{table}, line {line}: path {given['path']!r}; expected a path inside the folder.")
