@@ -68,6 +68,7 @@ def option(*names: str, **settings: Any) -> Callable[[Command], Command]:
 
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
 runs_option = option("--runs", type=FOLDER, default=Path("runs"), help="Folder of METHOD/SPLIT folders.")
 data_option = option(
     "--data", type=FOLDER, help="Folder that holds SPLIT/ with its media.  [default: AVBENCH_HOME/media]"
@@ -202,17 +203,33 @@ def score(
 @profile_option
 @option("--metric", "metrics", multiple=True, help="Only this scale; may be repeated.  [default: all]")
 @option("--format", "form", default="text", help="text, markdown, latex or csv.")
+@option("--figure", type=FILE, help="Draws the table as well: a path that ends in .png, .svg or .pdf.")
+@option("--figure-width", default="full", help="column (3.4 inches) or full (7.0).")
 def table(
-    split: str, runs: Path, methods: tuple[str, ...], profile: str | None, metrics: tuple[str, ...], form: str
+    split: str,
+    runs: Path,
+    methods: tuple[str, ...],
+    profile: str | None,
+    metrics: tuple[str, ...],
+    form: str,
+    figure: Path | None,
+    figure_width: str,
 ) -> None:
     """Prints the table of a split from the score files below RUNS. Needs no clips, media or networks."""
-    show_table(runs, split, form, profile, methods, metrics)
+    show_table(runs, split, form, profile, methods, metrics, figure, figure_width)
 
 
 def show_table(
-    runs: Path, split: str, form: str, profile: str | None, methods: tuple[str, ...], metrics: tuple[str, ...]
+    runs: Path,
+    split: str,
+    form: str,
+    profile: str | None,
+    methods: tuple[str, ...],
+    metrics: tuple[str, ...],
+    figure: Path | None = None,
+    figure_width: str = "full",
 ) -> None:
-    from .report import FORMATS
+    from .report import FORMATS, write_figure
     from .results import load
     from .table import build
 
@@ -221,7 +238,63 @@ def show_table(
     results = load(runs, split, profile=profile, methods=methods or None, metrics=metrics or None)
     for notice in results.notices:
         say(f"note: {notice}")
-    click.echo(FORMATS[form](build(results)).rstrip("\n"))
+    table = build(results)
+    if figure is not None:
+        write_figure(figure, results, table, figure_width)
+    click.echo(FORMATS[form](table).rstrip("\n"))
+    if figure is not None:
+        say(f"wrote {figure}")
+
+
+@app.command()
+@option("--split", default="demo", help="A split, or a folder of clips with a MANIFEST.csv.")
+@option("--out", type=FOLDER, default=Path("audit"), help="Folder of NAME/ with runs, tables and figures.")
+@profile_option
+@option("--damage", "damages", multiple=True, help="Only this kind of damage; may be repeated.  [default: all]")
+@option("--metric", "metrics", multiple=True, help="Only this metric, or module:NAME; may be repeated.  [default: all]")
+@option("--format", "form", default="svg", help="Of the figures: svg, png or pdf.")
+@data_option
+@overwrite_option
+@option("--limit", type=int, help="Only the first N pairs.")
+@workers_option
+def audit(
+    split: str,
+    out: Path,
+    profile: str | None,
+    damages: tuple[str, ...],
+    metrics: tuple[str, ...],
+    form: str,
+    data: Path | None,
+    overwrite: Overwrite,
+    limit: int | None,
+    workers: int | None,
+) -> None:
+    """Damages every clip in graded steps and asks of every scale: does it fall where it must, and only there?"""
+    from .audit import audit, failures, text, write
+    from .report import FIGURES
+
+    if form not in FIGURES:
+        raise unknown("format", form, FIGURES)
+    with Bars() as bars:
+        found = audit(
+            split,
+            out,
+            profile=profile,
+            damages=damages,
+            metrics=metrics,
+            data=data,
+            overwrite=overwrite,
+            limit=limit,
+            workers=workers,
+            report=bars,
+        )
+    for notice in found.notices:
+        say(f"note: {notice}")
+    click.echo(text(found).rstrip("\n"))
+    for path in write(found, form):
+        say(f"wrote {path}")
+    if failures(found):
+        raise SystemExit(1)
 
 
 # What there is ---------------------------------------------------------------------------------------------------

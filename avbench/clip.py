@@ -81,7 +81,8 @@ AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000,
 AAC_BITS_PER_SECOND = 192_000
 OTHER_RATE = 48_000  # what a sound at no AAC rate is brought to
 # Macroblock trees read memory that was never written where frames are small: their bytes would differ between calls.
-X264 = {"preset": "medium", "crf": "18", "x264-params": "mbtree=0"}
+X264 = {"preset": "medium", "x264-params": "mbtree=0"}
+CRF, MAX_CRF = 18, 51  # of H.264 in 8 bits; at 18 few people see a difference
 AAC = {"aac_coder": "fast", "aac_pns": "0", "aac_tns": "0"}  # keeps the waveform best at this bit rate
 BT709 = 1  # the number of BT.709 in ITU-T H.273, for primaries, transfer and matrix alike
 LIMITED = 1  # AVCOL_RANGE_MPEG
@@ -187,16 +188,21 @@ def stream_sha256(path: Path, sense: Sense) -> str:
 # Writing ---------------------------------------------------------------------------------------------------------
 
 
-def write_clip(path: Path, video: Frames | Path, sound: Sound | Path | None, comment: str = "") -> None:
+def write_clip(
+    path: Path, video: Frames | Path, sound: Sound | Path | None, comment: str = "", *, crf: float = CRF
+) -> None:
     """Writes an mp4: H.264 of (T, H, W, 3) RGB frames at 25 fps, AAC of a sound; or the packets of another clip's.
 
-    A `Sound` is cut, or padded with silence, to the end of the video. The same arguments give the same bytes.
+    `crf` says how hard frames are compressed (0, hardly, to 51); packets stay as they are. A `Sound` is cut, or padded
+    with silence, to the end of the video. The same arguments give the same bytes.
     What is copied keeps its `stream_sha256` where the source is an mp4.
     """
     if isinstance(sound, Sound):
         _require_sound(path, sound)
     if not isinstance(video, Path):
         _require_frames(path, video)
+    if not 0 <= crf <= MAX_CRF:
+        raise UsageError(f"{path}: crf = {crf:g}; expected 0 to {MAX_CRF}.")
     with ExitStack() as sources:
         shown = sources.enter_context(_copied(video, "video")) if isinstance(video, Path) else None
         heard = sources.enter_context(_copied(sound, "audio")) if isinstance(sound, Path) else None
@@ -204,7 +210,7 @@ def write_clip(path: Path, video: Frames | Path, sound: Sound | Path | None, com
             1000, *(source.stream.time_base.denominator for source in (shown, heard) if source is not None)
         )
         with atomic(path) as part, _new_clip(part, comment, ticks) as clip:
-            stream = _add_video(clip, cast(Frames, video)) if shown is None else _add_copy(clip, shown)
+            stream = _add_video(clip, cast(Frames, video), crf) if shown is None else _add_copy(clip, shown)
             audio: Any = _add_sound(clip, sound) if isinstance(sound, Sound) else heard and _add_copy(clip, heard)
             if shown is None:
                 packets, end = _video_packets(stream, cast(Frames, video))
@@ -802,11 +808,11 @@ def _fits_mp4(source: _Copied) -> Iterator[None]:
         raise MediaError(f"{source.path}: its {source.stream.type} cannot be copied into an mp4 ({error}).") from error
 
 
-def _add_video(clip: OutputContainer, video: Frames) -> VideoStream:
+def _add_video(clip: OutputContainer, video: Frames, crf: float) -> VideoStream:
     from av.codec.context import Flags, ThreadType
 
     _, height, width, _ = video.shape
-    stream = clip.add_stream("libx264", rate=FRAME_RATE, options=dict(X264))
+    stream = clip.add_stream("libx264", rate=FRAME_RATE, options={**X264, "crf": f"{crf:g}"})
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
     stream.time_base = Fraction(1, FRAME_RATE)
     stream.thread_count, stream.thread_type = 1, ThreadType.NONE

@@ -1,8 +1,8 @@
 """Feature records, and the store that keeps them by content.
 
 An extractor turns one medium into one record; metrics are pure functions on records. A record is stored under
-the sha256 of all that it was computed from: the bytes of the stream it reads, the extractor's revision and the
-dtype. The same bytes are therefore never measured twice, whatever file, method or run they appear in.
+the sha256 of all that it was computed from: the bytes of the stream it reads, the text that it reads them with, the
+extractor's revision and the dtype. The same bytes are therefore never measured twice, whatever file, method or run they appear in.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .home import atomic, home
 
 __all__ = [
     "DTYPE",
+    "Alignment",
     "Faces",
     "Feature",
     "Features",
@@ -71,7 +72,24 @@ class SpeechEnergy:
     rms: NDArray[np.float32]  # (T,) root mean square around each frame's time, full scale = 1
 
 
-Record = Faces | Voice | SpeechEnergy
+@dataclasses.dataclass(frozen=True)
+class Alignment:
+    """The W words of a text, found in a sound one after the other, and how well each fits what is heard there.
+
+    Goodness is in nats per frame of 10 ms: by how much the word explains its frames worse than free phones do.
+    Times and goodness are zero where the text does not fit the sound at all.
+    """
+
+    words: NDArray[np.str_]  # (W,) lower case, numbers spelled out
+    known: NDArray[np.bool_]  # (W,) in the dictionary; the others are pronounced by rule
+    starts: NDArray[np.float32]  # (W,) seconds
+    ends: NDArray[np.float32]  # (W,) seconds
+    goodness: NDArray[np.float32]  # (W,) 0 and less
+    aligned: bool
+    clip_goodness: float  # of all frames, the pauses too
+
+
+Record = Faces | Voice | SpeechEnergy | Alignment
 R = TypeVar("R", bound=Record)
 
 
@@ -82,6 +100,7 @@ class Feature(Generic[R]):
     name: str  # the extractor's name, e.g. "faces_dlib"
     sense: Sense  # which stream it reads
     record: type[R]
+    reads_text: bool = False  # whether the text that should be said is read, too
 
 
 class Features:
@@ -97,9 +116,12 @@ class Features:
         return record
 
 
-def path_of(content_sha256: str, extractor_revision: str) -> Path:
-    """Where the record of that content by that extractor lies in the store (it may be absent)."""
-    key = hashlib.sha256(f"{content_sha256}\n{extractor_revision}\n{DTYPE}".encode()).hexdigest()
+def path_of(content_sha256: str, extractor_revision: str, text: str = "") -> Path:
+    """Where the record of that content, read with that text, by that extractor lies in the store (it may be absent)."""
+    read = [content_sha256, extractor_revision, DTYPE]
+    if text:
+        read.append(f"text:{hashlib.sha256(text.encode()).hexdigest()}")
+    key = hashlib.sha256("\n".join(read).encode()).hexdigest()
     return home("features", key[:2], f"{key}.npz")
 
 

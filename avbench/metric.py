@@ -64,13 +64,18 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """What a metric sees of one generated clip. `voice` and `face` are the given references."""
+    """What a metric sees of one generated clip. `voice` and `face` are the given references.
+
+    `transcript` is what should be said, in `language` (empty where the split does not say which).
+    """
 
     clip: Features
     target: Features
     voice: Features
     face: Features
     prompt: Prompt
+    transcript: str
+    language: str
 
 
 @dataclasses.dataclass(frozen=True)

@@ -63,10 +63,11 @@ class Scored(NamedTuple):
 
 
 class _Stream(NamedTuple):
-    """One stream, by content: the same in every file that carries it."""
+    """One stream, by content: the same in every file that carries it. With a text, where that is read with it."""
 
     content_sha256: str
     sense: Sense
+    text: str = ""
 
 
 class _Job(NamedTuple):
@@ -232,6 +233,11 @@ class _Digests(FileDigests):
         super().__init__()
         self._streams: dict[tuple[Path, Sense], _Stream | MediaError] = {}
 
+    def read(self, todo: _Todo, source: Source, feature: Feature[Any]) -> _Stream:
+        """What an extractor reads of one of a clip's files. MediaError where the file has no such stream."""
+        stream = self.stream(todo.paths[source], _sense(source, feature))
+        return stream._replace(text=todo.pair.transcript) if feature.reads_text else stream
+
     def stream(self, path: Path, sense: Sense) -> _Stream:
         """MediaError where the file has no such stream."""
         if (path, sense) not in self._streams:
@@ -312,7 +318,7 @@ class _Plan:
     def _lacking(self, todo: _Todo, metric: Metric) -> Iterator[_Stream]:
         for source, feature, path in _needs(todo, metric):
             try:
-                stream = self.digests.stream(path, _sense(source, feature))
+                stream = self.digests.read(todo, source, feature)
             except MediaError:
                 continue  # said again, with its reason, when the clip is measured
             if not self._is_stored(stream, feature):
@@ -371,7 +377,7 @@ def _extract(job: _Job) -> tuple[float, str]:
     begun = time.perf_counter()
     failure = ""
     try:
-        records = extract(job.path, job.stream.sense, job.names)
+        records = extract(job.path, job.stream.sense, job.names, job.stream.text)
         if stream_sha256(job.path, job.stream.sense) != job.stream.content_sha256:
             raise UsageError(f"{job.path}: changed while it was being scored. Let it be finished, and score again.")
         for name, record in records.items():
@@ -396,7 +402,7 @@ def _sense(source: Source, feature: Feature[Any]) -> Sense:
 
 
 def _stored_at(stream: _Stream, name: str) -> Path:
-    return path_of(f"{stream.sense}:{stream.content_sha256}", f"{revision(name)}+decode:{DECODE}")
+    return path_of(f"{stream.sense}:{stream.content_sha256}", f"{revision(name)}+decode:{DECODE}", stream.text)
 
 
 # Rows ------------------------------------------------------------------------------------------------------------
@@ -440,7 +446,7 @@ def _sample(todo: _Todo, metric: Metric, plan: _Plan) -> Sample:
         _check_file(todo, source, path, plan.digests)
         for feature in features:
             try:
-                stream = plan.digests.stream(path, _sense(source, feature))
+                stream = plan.digests.read(todo, source, feature)
             except MediaError as error:
                 raise Unmeasurable(_problem(error, path), source) from error
             if stream in plan.failures:
@@ -455,6 +461,8 @@ def _sample(todo: _Todo, metric: Metric, plan: _Plan) -> Sample:
         voice=Features(records["voice"]),
         face=Features(records["face"]),
         prompt=todo.pair.prompt,
+        transcript=todo.pair.transcript,
+        language=todo.pair.language,
     )
 
 

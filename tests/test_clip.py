@@ -890,6 +890,21 @@ def test_the_same_arguments_give_the_same_bytes_in_every_process(tmp_path: Path)
     assert contents[0]["a.mp4"].index(b"moov") < contents[0]["a.mp4"].index(b"mdat")
 
 
+def test_a_picture_can_be_compressed_harder(tmp_path: Path) -> None:
+    frames = natural(8)
+    usual, same, harder = (tmp_path / f"{name}.mp4" for name in ("usual", "same", "harder"))
+    write_clip(usual, frames, None)
+    write_clip(same, frames, None, crf=18)
+    write_clip(harder, frames, None, crf=40)
+    assert same.read_bytes() == usual.read_bytes()
+    assert harder.stat().st_size < usual.stat().st_size
+    errors = [np.square(read_video(path).astype(float) - frames).mean() for path in (usual, harder)]
+    assert errors[0] < errors[1] / 2
+    for crf in (-1, 52, float("nan")):
+        with pytest.raises(UsageError, match="expected 0 to 51"):
+            write_clip(tmp_path / "no.mp4", frames, None, crf=crf)
+
+
 @pytest.mark.parametrize(("height", "width"), [(50, 66), (64, 64), (32, 48)])
 def test_what_memory_held_before_does_not_show_in_a_clip(tmp_path: Path, height: int, width: int) -> None:
     """Encoders have read memory that they never wrote; a fresh process, whose memory is zero, does not show it."""

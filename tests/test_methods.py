@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avbench.clip import FRAME_RATE, read_audio, read_video, stream_sha256
-from avbench.errors import FolderError, Incomparable, UsageError, WorkerDied
+from avbench.clip import FRAME_RATE, Sound, read_audio, read_video, stream_sha256, write_audio, write_image
+from avbench.errors import FolderError, Incomparable, MediaError, SplitError, UsageError, WorkerDied
 from avbench.generate import Generated, generate
 from avbench.home import sha256
 from avbench.methods import METHODS, Item, resolve
@@ -570,3 +570,106 @@ def test_what_a_module_does_at_import_is_said_in_a_line(place: Place, code: str,
 def test_two_parameters_make_a_method_and_a_promise_of_a_method_a_factory(place: Place) -> None:
     assert resolve(f"{place.module}:copied").method.label == "copied"
     assert resolve(f"{place.module}:two@strength=0.5,mode=hard").method.label == "two 0.5 hard"
+
+
+# The classical cascade -------------------------------------------------------------------------------------------
+
+
+def cascade_item(folder: Path, **changes: Any) -> Item:
+    """A pair of a grey picture without a face and a silent reference, half a second long."""
+    write_image(folder / "face.png", np.full((70, 51, 3), 128, np.uint8))
+    write_audio(folder / "voice.wav", Sound(np.zeros(16_000, np.float32), 16_000))
+    fields: dict[str, Any] = {
+        "pair": "one",
+        "speaker": "anna",
+        "prompt": Prompt(visual="", speech="Yes.", manner="", environment="Rain."),
+        "transcript": "Yes.",
+        "language": "en",
+        "voice": folder / "voice.wav",
+        "face": folder / "face.png",
+        "seed": 0,
+        "frames": 25,
+        "width": 64,
+        "height": 48,
+    }
+    return Item(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "error", "says"),
+    [
+        ("classical", {}, MediaError, "voice.wav: no voiced speech"),
+        ("classical@mouth=frozen", {}, MediaError, "voice.wav: no voiced speech"),
+        ("classical@voice=plain", {}, MediaError, "face.png: no face"),
+        ("classical@mouth=frozen,voice=plain", {"frames": 5}, SplitError, "shorten the line"),
+        ("classical@mouth=frozen,voice=plain", {"language": "xx"}, SplitError, "no language 'xx'"),
+    ],
+)
+def test_what_the_cascade_cannot_make_is_the_pairs_failure(
+    tmp_path: Path, method: str, changes: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        resolve(method).method.make(cascade_item(tmp_path, **changes), tmp_path / "clip.mp4")
+    assert not (tmp_path / "clip.mp4").exists()
+
+
+def test_a_failure_of_the_cascade_is_recorded_and_the_other_pairs_go_on(tmp_path: Path) -> None:
+    split = make_split(tmp_path, {"one": "ann", "two": "bob"}, frames=25)
+    for pair in split.pairs:
+        for medium in ("voice", "face"):
+            media_path(split, pair, medium, tmp_path / "media").parent.mkdir(parents=True, exist_ok=True)
+        write_audio(media_path(split, pair, "voice", tmp_path / "media"), Sound(np.zeros(16_000, np.float32), 16_000))
+        write_image(media_path(split, pair, "face", tmp_path / "media"), np.zeros((8, 8, 3), np.uint8))
+    done = generate(split, ["classical"], tmp_path / "runs", data=tmp_path / "media", workers=1)
+    assert (done.made, len(done.failures)) == (0, 2)
+    assert all("no voiced speech" in reason for _, _, reason in done.failures)
+
+
+@pytest.mark.parametrize("size", [(70, 51), (48, 64), (301, 97), (12, 12)])
+def test_the_cascade_cuts_a_first_frame_of_any_shape_to_the_clips(tmp_path: Path, size: tuple[int, int]) -> None:
+    rows, columns = size
+    item = cascade_item(tmp_path, width=65)
+    shade = np.broadcast_to(np.linspace(0, 255, columns)[None, :, None], (rows, columns, 3)).astype(np.uint8)
+    write_image(item.face, shade)
+    resolve("classical@mouth=frozen,voice=plain").method.make(item, tmp_path / "clip.mp4")
+    frames = read_video(tmp_path / "clip.mp4")
+    assert frames.shape == (25, 48, 64, 3)  # H.264 needs even sides
+    cut = min(columns, rows * 64 / 48) / columns  # the share of the width that is kept, around the middle
+    shown = frames[0, 24].mean(axis=1)
+    assert shown[32] == pytest.approx(127.5, abs=10)
+    assert shown[-2] - shown[1] == pytest.approx(255 * cut, abs=255 * cut * 0.1 + 8)
+
+
+def test_the_cascade_says_how_it_spoke_and_that_it_is_synthetic(demo: Demo) -> None:
+    split = load_split("demo")
+    for method, keys in (("classical", 9), ("classical@voice=plain", 9), ("classical@mouth=frozen", 9)):
+        folder = demo.runs / method / "demo"
+        assert read_run(folder).kind == "baseline"
+        sidecar = read_sidecar(folder / f"{split.pairs[0].id}.json")
+        assert sidecar is not None
+        said = {key: value for key, value in sidecar.provenance.items() if key not in ("label", "kind", "untrained")}
+        assert len(said) == keys
+        with av.open(str(folder / f"{split.pairs[0].id}.mp4")) as clip:
+            assert clip.metadata["comment"].startswith("Synthetic")
+    matched = read_sidecar(demo.runs / "classical" / "demo" / f"{split.pairs[0].id}.json")
+    assert matched is not None
+    assert matched.provenance["hertz"] == pytest.approx(matched.provenance["reference_hertz"], rel=0.03)
+
+
+def test_the_cascade_makes_the_same_bytes_again(demo: Demo, tmp_path: Path) -> None:
+    split = load_split("demo")
+    generate(split, ["classical"], tmp_path, limit=1, workers=1)
+    clip = f"classical/demo/{split.pairs[0].id}.mp4"
+    assert sha256(tmp_path / clip) == sha256(demo.runs / clip)
+
+
+def test_a_cascade_of_unknown_parts_is_refused() -> None:
+    with pytest.raises(UsageError, match="voice=cloned"):
+        resolve("classical@voice=cloned")
+    both = resolve("classical@voice=plain,mouth=frozen")
+    assert (both.name, both.method.label) == (
+        "classical@mouth=frozen,voice=plain",
+        "classical, plain voice, frozen mouth",
+    )
+    orders = [resolve(name).method.order for name in ("classical", "classical@voice=plain", "classical@mouth=frozen")]
+    assert orders == sorted(set(orders))

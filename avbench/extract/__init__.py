@@ -1,7 +1,7 @@
-"""Extractors: one medium in, one feature record out.
+"""Extractors: one medium in, and for some the text that should be said; one feature record out.
 
 An extractor is named by the feature that it makes. Its revision `name/protocol@weights8` says everything that its
-output depends on besides the medium: `protocol` counts changes of the recipe, `weights8` the network files.
+output depends on besides medium and text: `protocol` counts changes of the recipe, `weights8` the network files.
 Importing this package loads no network and no library that runs one.
 """
 
@@ -20,19 +20,30 @@ from ..features import Feature, Record, Sense
 from .faces_dlib import FACES_DLIB, MAX_SIDE, faces_of
 from .speech_energy import SPEECH_ENERGY, energy_of
 from .voice_ge2e import VOICE_GE2E, voice_of
+from .words_sphinx import WORDS_SPHINX, align
 
-__all__ = ["EXTRACTORS", "FACES_DLIB", "SPEECH_ENERGY", "VOICE_GE2E", "Extractor", "extract", "ready", "revision"]
+__all__ = [
+    "EXTRACTORS",
+    "FACES_DLIB",
+    "SPEECH_ENERGY",
+    "VOICE_GE2E",
+    "WORDS_SPHINX",
+    "Extractor",
+    "extract",
+    "ready",
+    "revision",
+]
 
 
 @dataclasses.dataclass(frozen=True)
 class Extractor:
-    """How one feature is made. `run` gets (T, H, W, 3) uint8 RGB frames at 25 fps, or a Sound."""
+    """How one feature is made. `run` gets (T, H, W, 3) uint8 RGB frames at 25 fps, or a Sound; then the text, if read."""
 
     feature: Feature[Any]
     protocol: int
     weights: tuple[str, ...]
     modules: tuple[str, ...]  # what must be importable
-    run: Callable[[Any], Record]
+    run: Callable[..., Record]
     max_side: int | None = None  # pixels that frames are reduced to
 
 
@@ -53,6 +64,13 @@ _ALL = (
         run=voice_of,
     ),
     Extractor(feature=SPEECH_ENERGY, protocol=1, weights=(), modules=("scipy", "soxr"), run=energy_of),
+    Extractor(
+        feature=WORDS_SPHINX,
+        protocol=1,
+        weights=("sphinx-en-us",),
+        modules=("pocketsphinx", "soxr"),
+        run=align,
+    ),
 )
 
 EXTRACTORS: dict[str, Extractor] = {extractor.feature.name: extractor for extractor in _ALL}
@@ -77,10 +95,11 @@ def ready(names: Sequence[str]) -> None:
     weights.ensure(dict.fromkeys(weight for extractor in extractors for weight in extractor.weights))
 
 
-def extract(path: Path, sense: Sense, names: Sequence[str]) -> dict[str, Record]:
+def extract(path: Path, sense: Sense, names: Sequence[str], text: str = "") -> dict[str, Record]:
     """Decodes one stream of a file once and runs the named extractors on it. MediaError names a file that fails.
 
-    An image may go to every extractor that reads video: it is a clip of one frame.
+    An image may go to every extractor that reads video: it is a clip of one frame. `text` is what should be said,
+    for those that read it.
     """
     from .. import clip
 
@@ -100,7 +119,11 @@ def extract(path: Path, sense: Sense, names: Sequence[str]) -> dict[str, Record]
             case "image":
                 return clip.read_image(path, max_side=max_side)[None]
 
-    return {extractor.feature.name: extractor.run(decoded(extractor.max_side)) for extractor in extractors}
+    def record(extractor: Extractor) -> Record:
+        medium = decoded(extractor.max_side)
+        return extractor.run(medium, text) if extractor.feature.reads_text else extractor.run(medium)
+
+    return {extractor.feature.name: record(extractor) for extractor in extractors}
 
 
 def _extractor(name: str) -> Extractor:

@@ -16,11 +16,12 @@ from typing import Any, cast, get_args
 
 import msgspec
 
+from ..damage import DAMAGES
 from ..errors import AvbenchError, UsageError, unknown
 from ..home import imported
 from ..run import Kind, format_method, parse_method
 from ..split import Prompt
-from . import controls
+from . import classical, controls
 
 __all__ = ["DEMO", "METHODS", "Item", "Method", "Resolved", "resolve", "summary"]
 
@@ -100,15 +101,48 @@ def _stranger() -> Method:
     return _control(2000, "stranger", controls.stranger)
 
 
+def _damaged(kind: str, amount: float) -> Method:
+    """the real clip with one kind of damage, that much of it: what a scale for it should follow"""
+    make = controls.damaged(kind, amount)
+    damage = DAMAGES[kind]
+    worse = -1 if damage.steps[-1:] < damage.steps[:1] else 1
+    order = 3000 + 2000 * list(DAMAGES).index(kind) + round(10 * worse * amount)
+    return _control(order, f"{kind} {amount:g} {damage.unit}" if damage.unit else kind, make)
+
+
+def _classical(voice: classical.Voice = "matched", mouth: classical.Mouth = "moving") -> Method:
+    """espeak-ng in a voice matched to the reference, the first frame warped: a cascade without networks"""
+    parts = {"plain voice": voice == "plain", "frozen mouth": mouth == "frozen"}
+    label = ", ".join(["classical", *(part for part, has in parts.items() if has)])
+    return Method(
+        label=label if any(parts.values()) else "classical cascade",
+        make=classical.cascade(voice, mouth),
+        kind="baseline",
+        order=10 + (voice == "plain") + 2 * (mouth == "frozen"),
+    )
+
+
 METHODS: dict[str, Callable[..., Method]] = {
     "truth": _truth,
     "still": _still,
     "replay": _replay,
     "shifted": _shifted,
     "stranger": _stranger,
+    "damaged": _damaged,
+    "classical": _classical,
 }
 
-DEMO = ("truth", "still", "replay", "shifted@frames=2", "shifted@frames=8", "stranger")
+DEMO = (
+    "truth",
+    "still",
+    "replay",
+    "shifted@frames=2",
+    "shifted@frames=8",
+    "stranger",
+    "classical",
+    "classical@voice=plain",
+    "classical@mouth=frozen",
+)
 
 
 LONGEST_NAME = 200  # characters: a folder's name, with room for what a file system allows (255 bytes)

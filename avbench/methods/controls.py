@@ -4,6 +4,7 @@
     still      its first frame frozen, the true sound: what a metric of identity cannot see
     replay     its moving face, the reference audio: the right voice, the wrong words and lips
     shifted    the real clip with its sound moved by k frames: lip sync alone is wrong
+    damaged    the real clip with one kind of damage (damage.py), both streams encoded again
     stranger   another speaker's real clip: the floor of every similarity
 
 Streams that a control leaves alone are copied packet by packet, so that their scores are exactly the truth's.
@@ -18,13 +19,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..clip import FRAME_RATE, Sound, read_audio, read_video, write_clip
+from .. import damage
+from ..clip import read_audio, read_video, write_clip
+from ..damage import Given, shift_sound
 from ..errors import SplitError
 
 if TYPE_CHECKING:
     from . import Item
 
-__all__ = ["replay", "shifted", "still", "stranger", "truth"]
+__all__ = ["damaged", "replay", "shifted", "still", "stranger", "truth"]
 
 
 def truth(item: Item, path: Path) -> None:
@@ -50,14 +53,18 @@ def shifted(frames: int) -> Callable[[Item, Path], None]:
 
     def make(item: Item, path: Path) -> None:
         real = _given(item.truth, item)
-        sound = read_audio(real)
-        late = round(frames * sound.rate / FRAME_RATE)
-        moved = np.zeros_like(sound.samples)
-        if late >= 0:
-            moved[late:] = sound.samples[: max(0, len(moved) - late)]
-        else:
-            moved[:late] = sound.samples[-late:]
-        write_clip(path, real, Sound(moved, sound.rate))
+        write_clip(path, real, shift_sound(read_audio(real), frames))
+
+    return make
+
+
+def damaged(kind: str, amount: float) -> Callable[[Item, Path], None]:
+    """The real clip with that much damage of one kind; UsageError where there is no such kind or amount."""
+    damage.check_amount(kind, amount)
+
+    def make(item: Item, path: Path) -> None:
+        given = Given(other=item.stranger, text=item.transcript, seed=item.seed)
+        damage.damaged(_given(item.truth, item), path, [(kind, amount)], given)
 
     return make
 

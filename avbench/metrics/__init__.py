@@ -13,6 +13,7 @@ from ..extract import revision
 from ..metric import PROFILES, Metric, Scale
 from .av_correlation import AV_CORR
 from .face_similarity import FACE_SIM_DLIB, FACE_SIM_DLIB_REF
+from .intelligibility import GOP_SPHINX, WORDS_REJECTED_SPHINX
 from .lip_motion import LIP_MOTION_DLIB
 from .speaker_similarity import SPK_SIM_GE2E, SPK_SIM_GE2E_REF
 
@@ -27,6 +28,8 @@ METRICS: dict[str, Metric] = {
         FACE_SIM_DLIB_REF,
         AV_CORR,
         LIP_MOTION_DLIB,
+        GOP_SPHINX,
+        WORDS_REJECTED_SPHINX,
     )
 }
 

@@ -37,12 +37,12 @@ def read_manifest(folder: Path) -> list[Entry]:
     """The rows in order. SplitError names what is missing or wrong, with its line."""
     table = folder / MANIFEST
     try:
-        with table.open(newline="", encoding="utf-8") as file:
+        with table.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
             columns = rows.fieldnames or []
             absent = [name for name in REQUIRED if name not in columns]
             if absent:
-                raise SplitError(f"{table}: no column {', '.join(absent)}; found {', '.join(columns)}.")
+                raise SplitError(f"{table}: no column {', '.join(absent)}; found {', '.join(columns) or 'none'}.")
             return [_entry(folder.absolute(), table, rows.line_num, row) for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SplitError(f"{table}: cannot be read ({error}); expected a table of {', '.join(REQUIRED)}, ….") from error

@@ -7,7 +7,10 @@ library is all that this file needs; `voice.speak` is its only caller.
     in   {"library", "data", "text", "voice", "pitch", "inflection", "words_per_minute": [first, least, most],
           "seconds": [least, most]}
     out  {"rate", "words_per_minute", "phonemes": [[IPA, first sample, end sample], …]} and 16-bit little-endian samples
-         or {"problem": …}: what is wrong with the request
+    in   {"library", "data", "text", "voices"}: the text by each voice as it is, to compare them by; here one process
+         speaks them all, since the order is always the same
+    out  {"rate", "samples": [how many of each voice]} and 16-bit little-endian samples, voice after voice
+         or, of both, {"problem": …}: what is wrong with the request
 """
 
 from __future__ import annotations
@@ -73,8 +76,10 @@ def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     rate = library.espeak_Initialize(RETRIEVAL, 0, request["data"].encode(), PHONEME_EVENTS | IPA_NAMES | DONT_EXIT)
     if rate <= 0:
         raise _Problem(f"espeak-ng does not start with the data in {request['data']} (code {rate})")
-    if library.espeak_SetVoiceByName(request["voice"].encode()) != 0:
-        raise _Problem(f"espeak-ng has no voice {request['voice']!r}")
+    if "voices" in request:
+        spoken = [_as_it_is(library, voice, request["text"]) for voice in request["voices"]]
+        return {"rate": rate, "samples": [len(samples) // 2 for samples in spoken]}, b"".join(spoken)
+    _take_voice(library, request["voice"])
     library.espeak_SetParameter(PITCH, request["pitch"], 0)
     library.espeak_SetParameter(RANGE, request["inflection"], 0)
 
@@ -85,6 +90,17 @@ def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
 
     speed, (samples, phonemes) = _fitting(say, rate, request)
     return {"rate": rate, "words_per_minute": speed, "phonemes": phonemes}, samples
+
+
+def _take_voice(library: ctypes.CDLL, voice: str) -> None:
+    if library.espeak_SetVoiceByName(voice.encode()) != 0:
+        raise _Problem(f"espeak-ng has no voice {voice!r}")
+
+
+def _as_it_is(library: ctypes.CDLL, voice: str, text: str) -> bytes:
+    _take_voice(library, voice)
+    library.espeak_ng_SetRandSeed(SEED)
+    return _synthesise(library, text.encode())[0]
 
 
 def _fitting(say: Callable[[int], _Spoken], rate: int, request: dict[str, Any]) -> tuple[int, _Spoken]:

@@ -44,6 +44,7 @@ SMILE_SHARE = 0.035  # a picture whose lips are further apart than this shows it
 ENLARGED = 2  # the picture is sampled from a copy this much larger, so that bilinear sampling keeps it sharp
 LID_SKIN = 0.4  # of half an eye's width: how far below an eye its lid's colour is taken
 BOW = 0.94  # share of the mouth's width in which the lips part
+APART = 0.08  # of half a mouth's or an eye's width: as near as two points of a contour may be along it
 COLUMNS = 256  # of the contour tables across the mouth
 
 
@@ -266,14 +267,16 @@ def _axes(left: NDArray[np.float64], right: NDArray[np.float64]) -> tuple[_Axes,
 
 
 def _contour(axes: _Axes, half: float, points: NDArray[np.float64]) -> Array:
-    """(COLUMNS,): the curve through the points, over u = -1 … 1."""
+    """(COLUMNS,): the curve through the points, which are in order from left to right, over u = -1 … 1."""
     from scipy.interpolate import PchipInterpolator
 
-    u, v = axes.of(points[:, 0].astype(np.float32), points[:, 1].astype(np.float32))
-    order = np.argsort(u, kind="stable")
-    u, v = u[order].astype(np.float64), v[order].astype(np.float64)
-    apart = np.concatenate([[True], np.diff(u) > 1e-3 * half])
-    curve = PchipInterpolator(u[apart] / half, v[apart], extrapolate=False)(np.linspace(-1, 1, COLUMNS))
+    u, v = (
+        axis.astype(np.float64) for axis in axes.of(points[:, 0].astype(np.float32), points[:, 1].astype(np.float32))
+    )
+    room = APART * half
+    for place in range(1, len(u) - 1):  # seen from the side, or by a landmark network, points may pass one another
+        u[place] = min(max(u[place], u[place - 1] + room), u[-1] - room * (len(u) - 1 - place))
+    curve = PchipInterpolator(u / half, v, extrapolate=False)(np.linspace(-1, 1, COLUMNS))
     return np.asarray(np.nan_to_num(curve), np.float32)
 
 

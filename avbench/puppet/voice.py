@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import AvbenchError, UsageError
+from ..clip import Sound
+from ..errors import AvbenchError, SplitError, UsageError
 
-__all__ = ["Phoneme", "Speech", "Voice", "speak"]
+__all__ = ["Phoneme", "Speech", "Voice", "compare", "speak", "voice_of"]
 
 SLOWEST, FASTEST = 120, 220  # words a minute, between which a line still sounds spoken
 TAIL_S = 0.05  # kept after the last phoneme, for its decay
@@ -52,13 +55,12 @@ class Speech:
 def speak(text: str, voice: Voice, seconds: tuple[float, float]) -> Speech:
     """Speaks a line so that it lasts between these bounds from first to last phoneme, at the voice's own speed if it can.
 
-    The same request gives the same samples. UsageError where the voice does not exist or the line does not fit.
+    The same request gives the same samples. UsageError where the voice does not exist, and of that SplitError where
+    the line does not fit.
     """
     library, data = _espeak()
     _check_variant(voice.name, data)
     request = {
-        "library": str(library),
-        "data": str(data),
         "text": text,
         "voice": voice.name,
         "pitch": voice.pitch,
@@ -66,24 +68,62 @@ def speak(text: str, voice: Voice, seconds: tuple[float, float]) -> Speech:
         "words_per_minute": [voice.words_per_minute, SLOWEST, FASTEST],
         "seconds": list(seconds),
     }
+    header, sound = _asked(text, library, data, request)
+    rate = int(header["rate"])
+    phonemes = [Phoneme(name, start / rate, end / rate) for name, start, end in header["phonemes"]]
+    while phonemes and not phonemes[-1].name:
+        phonemes.pop()
+    samples = sound[: round((phonemes[-1].end + TAIL_S) * rate)]
+    return Speech(samples, rate, tuple(phonemes), int(header["words_per_minute"]))
+
+
+def compare(text: str, names: Sequence[str]) -> dict[str, Sound]:
+    """The same text by each of these voices as it is, to tell them apart by: quick, and without times of phonemes."""
+    library, data = _espeak()
+    for name in names:
+        _check_variant(name, data)
+    header, samples = _asked(text, library, data, {"text": text, "voices": list(names)})
+    ends = np.cumsum(header["samples"])[:-1]
+    return {name: Sound(part, int(header["rate"])) for name, part in zip(names, np.split(samples, ends), strict=True)}
+
+
+def voice_of(language: str) -> str:
+    """espeak-ng's own voice of a language as tags name it (`en`, `pt-BR`); where a region has none, the language's."""
+    _, data = _espeak()
+    known = _languages(data)
+    tag = language.lower()
+    for wanted in (tag, tag.partition("-")[0]):
+        if wanted in known:
+            return known[wanted]
+    raise SplitError(f"espeak-ng speaks no language {language!r}. Known: {', '.join(sorted(known))}.")
+
+
+@functools.cache
+def _languages(data: Path) -> dict[str, str]:
+    """The voice of each language tag: of those that claim it, the one of the lowest number, as espeak-ng ranks them."""
+    found: dict[str, tuple[int, str]] = {}
+    for path in sorted((data / "lang").rglob("*")):
+        for line in path.read_text("utf-8", "ignore").splitlines() if path.is_file() else []:
+            key, *words = line.split()[:3] or [""]
+            if key == "language" and words:
+                claim = (int(words[1]) if len(words) > 1 else 5, path.name.lower())
+                found[words[0].lower()] = min(claim, found.get(words[0].lower(), claim))
+    return {tag: name for tag, (_, name) in found.items()}
+
+
+def _asked(text: str, library: Path, data: Path, request: dict[str, Any]) -> tuple[dict[str, Any], NDArray[np.float32]]:
+    """What the program answers: its header, and samples (N,). SplitError where the line is not to be spoken so."""
     program = Path(__file__).with_name("_espeak.py")
-    answer = subprocess.run(
-        [sys.executable, "-I", str(program)], input=json.dumps(request).encode(), capture_output=True, check=False
-    )
+    whole = json.dumps({"library": str(library), "data": str(data), **request}).encode()
+    answer = subprocess.run([sys.executable, "-I", str(program)], input=whole, capture_output=True, check=False)
     if answer.returncode != 0:
         said = answer.stderr.decode(errors="replace").strip().splitlines()
         raise AvbenchError(f"espeak-ng ended with {answer.returncode} while speaking {text!r}: {' '.join(said[-1:])}")
     line, _, sound = answer.stdout.partition(b"\n")
     header = json.loads(line)
     if "problem" in header:
-        raise UsageError(f"{header['problem']}.")
-    rate = int(header["rate"])
-    phonemes = [Phoneme(name, start / rate, end / rate) for name, start, end in header["phonemes"]]
-    while phonemes and not phonemes[-1].name:
-        phonemes.pop()
-    samples = np.frombuffer(sound, "<i2").astype(np.float32) / np.float32(32768)
-    samples = samples[: round((phonemes[-1].end + TAIL_S) * rate)]
-    return Speech(samples, rate, tuple(phonemes), int(header["words_per_minute"]))
+        raise SplitError(f"{header['problem']}.")
+    return header, np.frombuffer(sound, "<i2").astype(np.float32) / np.float32(32768)
 
 
 def _espeak() -> tuple[Path, Path]:

@@ -2,6 +2,8 @@
 
 A format is a function Table → text that ends with one line end. It decides nothing: marks, digits, order and
 words come with the table. To add one: a file, a line here, a row in the tests.
+
+A figure is no text and needs more than the table: `write_figure` draws the speakers of the results, too.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ from collections.abc import Callable
 
 from ..table import Table
 from .delimited import csv
+from .drawing import FIGURES
+from .figure import WIDTHS, write_figure
 from .latex import latex
 from .markdown import markdown
 from .text import text
 
-__all__ = ["FORMATS"]
+__all__ = ["FIGURES", "FORMATS", "WIDTHS", "write_figure"]
 
 FORMATS: dict[str, Callable[[Table], str]] = {
     "text": text,
