@@ -766,37 +766,36 @@ def line(name: str, figure: Figure) -> str:
 
 
 def run(folder: Path, only: str, workers: int) -> bool:
-    """Prints the figures whose names begin so; whether all reach their bars. UsageError where there are none."""
-    chosen = {
-        name: part
-        for name, part in PARTS.items()
-        if any(_wanted(figure, only) for figure in BARS if figure.startswith(f"{name}."))
-    }
-    if not chosen:
+    """Prints the figures whose names begin so; whether all reach their bars. UsageError where none can be had."""
+    names = [name for name in BARS if name.startswith(only)]
+    if not names:
         raise UsageError(f"--only {only}: no figure begins so; expected the beginning of one of {', '.join(BARS)}.")
     media = Media(read_manifest(folder))
-    jobs = list(dict.fromkeys(job for part in chosen.values() for job in part.jobs(media)))
-    ready(list(dict.fromkeys(need for part in chosen.values() for need in part.needs)))
-    made: dict[Job, Any] = {}
-    with (
-        closing(run_jobs(_make, jobs, workers)) as results,
-        tqdm(total=len(jobs), unit="job", file=sys.stderr, disable=None) as bar,
-    ):
+    parts = {scale: PARTS[scale] for scale in dict.fromkeys(name.partition(".")[0] for name in names)}
+    made = _extracted([job for part in parts.values() for job in part.jobs(media)], parts.values(), workers)
+    verdicts = []
+    for scale, part in parts.items():
+        print(f"# {scale}: {part.about(media)}")
+        for name, figure in part.figures(media, made.__getitem__):
+            if name in names:
+                print(line(name, figure), flush=True)
+                verdicts += [] if figure.value is None else [BARS[name].holds(figure.value)]
+    if not verdicts:
+        raise UsageError(f"{folder}: nothing to measure; expected rows of kind clip, speech or face of several people.")
+    return all(verdicts)
+
+
+def _extracted(jobs: Sequence[Job], parts: Iterable[Part], workers: int) -> dict[Job, Any]:
+    """What the workers make of the jobs, each done once."""
+    todo = list(dict.fromkeys(jobs))
+    if todo:
+        ready(list(dict.fromkeys(need for part in parts for need in part.needs)))
+    made = {}
+    with closing(run_jobs(_make, todo, workers)) as results, tqdm(total=len(todo), unit="job", mininterval=2) as bar:
         for job, result in results:
             made[job] = result
             bar.update()
-    reached = True
-    for name, part in chosen.items():
-        print(f"# {name}: {part.about(media)}")
-        for figure_name, figure in part.figures(media, made.__getitem__):
-            if _wanted(figure_name, only):
-                print(line(figure_name, figure), flush=True)
-                reached &= figure.value is None or BARS[figure_name].holds(figure.value)
-    return reached
-
-
-def _wanted(figure: str, only: str) -> bool:
-    return figure.startswith(only)
+    return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

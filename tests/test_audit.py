@@ -245,7 +245,7 @@ def test_a_figure_of_any_number_of_panels_is_drawn(tmp_path: Path, form: str, co
     blank = panel._replace(own=False, mean=(None,) * 3, low=(None,) * 3, high=(None,) * 3, speakers=())
     draw(Chart("sim", "Sim, cosine", (panel, *[blank] * (count - 1)), "A note. " * 20), tmp_path / f"figure.{form}")
     assert (tmp_path / f"figure.{form}").stat().st_size > 1000
-    with pytest.raises(UsageError, match="png, .svg, .pdf"):
+    with pytest.raises(UsageError, match=r"\.png, \.svg, \.pdf"):
         draw(Chart("sim", "Sim", (panel,), ""), tmp_path / "figure.gif")
 
 

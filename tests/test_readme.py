@@ -25,6 +25,7 @@ from .line import Demo, avbench, environment
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+PICTURE = "reports/tables/demo.svg"
 REST = "…"
 FENCE = re.compile(r"^```(?P<language>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -97,6 +98,24 @@ def test_every_example_runs_and_prints_what_it_says(demo: Demo, tmp_path: Path) 
     assert without_decimals(told(text, demo, tmp_path)) == without_decimals(text)
 
 
+def test_its_picture_is_drawn_by_the_command_beside_it_and_shows_the_table(demo: Demo, tmp_path: Path) -> None:
+    assert f"$ avbench table --figure {PICTURE}\n" in README.read_text()
+    assert f"({PICTURE})" in README.read_text()
+    avbench("table", "--runs", demo.runs, "--figure", tmp_path / PICTURE, home=demo.home)
+    signatures = [line for line in README.read_text().split("```")[1].splitlines() if line.startswith("avbench|")]
+    for picture in (ROOT / PICTURE, tmp_path / PICTURE):
+        assert said(picture)[0].splitlines() == signatures
+    assert said(tmp_path / PICTURE)[1] == said(ROOT / PICTURE)[1]
+
+
+def said(picture: Path) -> tuple[str, list[str]]:
+    """What an SVG says of itself, and its words: numbers of an axis may differ on another machine."""
+    text = picture.read_text()
+    description = re.search(r"<dc:description>(.*?)</dc:description>", text, re.DOTALL)
+    assert description is not None
+    return description[1], [word for word in re.findall(r"<!-- (.*?) -->", text) if not re.fullmatch("[−0-9.]+", word)]
+
+
 def test_a_number_may_differ_in_its_digits_and_nothing_else_may() -> None:
     assert without_decimals("truth  0.971 -1.25 ───") == without_decimals("truth 0.98  3.5 ─────")
     assert without_decimals("truth 0.971") != without_decimals("still 0.971")
@@ -114,3 +133,4 @@ if __name__ == "__main__":
         made = avbench("demo", "--runs", at / "runs", home=at / "home")
         (at / "story").mkdir()
         README.write_text(told(README.read_text(), Demo(at / "home", at / "runs", (), made.stdout), at / "story"))
+        shutil.copy(at / "story" / PICTURE, ROOT / PICTURE)
