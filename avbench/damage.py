@@ -188,7 +188,7 @@ def drop_words(sound: Sound, per_cent: float, words: Alignment, seed: int) -> So
     found = np.flatnonzero(words.ends > words.starts)
     if not words.aligned or not len(found):
         raise MediaError("its words were not found in the sound.")
-    order = np.random.default_rng([seed, *b"drop"]).permutation(found)
+    order = _rng("drop", seed).permutation(found)
     heard = np.ones(len(sound.samples))
     for word in order[: math.floor(len(order) * per_cent / 100 + 0.5)].tolist():
         heard[round(float(words.starts[word]) * sound.rate) : round(float(words.ends[word]) * sound.rate)] = 0
@@ -226,12 +226,17 @@ def _white(count: int, rate: int, seed: int) -> Samples:
     """(count,) noise, flat up to 8 kHz, at a root mean square of 1; at every rate the same."""
     import soxr
 
-    rng = np.random.default_rng([seed, *b"noise"])
+    rng = _rng("noise", seed)
     noise = rng.standard_normal(math.ceil(count * HEARD_HZ / rate) + 1, dtype=np.float32)
     if rate != HEARD_HZ:
         noise = np.asarray(soxr.resample(noise, HEARD_HZ, rate), np.float32)
     noise = np.resize(noise, count)
     return np.asarray(noise / max(float(np.sqrt(np.mean(np.square(noise, dtype=np.float64)))), SILENT), np.float32)
+
+
+def _rng(kind: str, seed: int) -> np.random.Generator:
+    """Lots of its own for each kind; a seed may be negative."""
+    return np.random.default_rng([seed % 2**64, *kind.encode()])
 
 
 def _mixed(sound: Sound, added: Samples, gain: float) -> Sound:
@@ -473,6 +478,7 @@ _ALL = (
         name="shift",
         sense="audio",
         unit="frames late",
+        # A scale may pardon one frame; from three on, the rhythm of speech brings some correlation back.
         steps=(1.25, 1.5, 1.75, 2, 2.5),
         least=-75,
         most=75,
@@ -483,6 +489,7 @@ _ALL = (
         name="noise",
         sense="audio",
         unit="dB SNR",
+        # Quieter noise than that can make speech easier to recognise, since it evens out what lies under it.
         steps=(10, 5, 0, -5, -10),
         least=-30,
         most=60,
@@ -513,6 +520,7 @@ _ALL = (
         name="drop",
         sense="audio",
         unit="% of the words",
+        # One to four of six words. Where most are gone, the background fits any phones, and goodness rises again.
         steps=(15, 30, 45, 60),
         least=0,
         most=100,
@@ -533,6 +541,7 @@ _ALL = (
         name="blur",
         sense="video",
         unit="% of the frame's height",
+        # From about 1.5 on, detectors begin to lose faces.
         steps=(0.25, 0.5, 0.75, 1, 1.25),
         least=0,
         most=10,

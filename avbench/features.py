@@ -61,7 +61,7 @@ class Voice:
     """A speaker embedding of one sound."""
 
     embedding: NDArray[np.float32]  # (D,) unit length; all zero where speech is too short
-    speech_seconds: float  # seconds of speech that it was computed from
+    speech_seconds: float  # of speech alone, without what is around it
     peak: float  # largest absolute sample, full scale = 1
 
 

@@ -33,6 +33,7 @@ from avbench.extract.voice_ge2e import (
     raise_level,
     speech_spans,
     voice_of,
+    widened,
     window_starts,
 )
 from avbench.features import Features, load, save
@@ -96,7 +97,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def test_a_revision_names_extractor_protocol_and_networks() -> None:
-    assert extract.revision("voice_ge2e") == f"voice_ge2e/1@{weights.digest8(('ge2e-resemblyzer', 'silero-vad'))}"
+    assert extract.revision("voice_ge2e") == f"voice_ge2e/2@{weights.digest8(('ge2e-resemblyzer', 'silero-vad'))}"
     assert extract.revision("speech_energy") == "speech_energy/1"
     with pytest.raises(UsageError, match="Did you mean faces_dlib"):
         extract.revision("faces")
@@ -300,24 +301,39 @@ def test_only_quieter_sounds_are_raised(amplitude: float) -> None:
 
 def test_speech_begins_at_a_half_and_ends_after_a_tenth_of_a_second_below_035() -> None:
     quiet, speech, between = [0.1], [0.9], [0.4]
-    margin = 480
 
     def spans(*parts: list[float]) -> list[tuple[int, int]]:
         probabilities = np.array([value for part in parts for value in part], np.float32)
         return speech_spans(probabilities, 512 * len(probabilities))
 
-    assert spans(quiet * 10, speech * 10, quiet * 10) == [(512 * 10 - margin, 512 * 20 + margin)]
+    assert spans(quiet * 10, speech * 10, quiet * 10) == [(512 * 10, 512 * 20)]
     assert spans(quiet * 10, speech * 7, quiet * 10) == []  # 7 chunks are 0.22 s
     assert spans(speech * 10, quiet * 3, speech * 10) == [(0, 512 * 23)]  # a pause of 3 chunks is 0.096 s
-    assert spans(speech * 10, quiet * 5, speech * 10) == [(0, 512 * 10 + margin), (512 * 15 - margin, 512 * 25)]
+    assert spans(speech * 10, quiet * 5, speech * 10) == [(0, 512 * 10), (512 * 15, 512 * 25)]
     assert spans(speech * 10, between * 9, speech * 10) == [(0, 512 * 29)]
     assert spans(between * 10) == []
+
+
+def test_speech_keeps_what_is_around_it_and_nothing_twice() -> None:
+    margin = 4800  # 0.3 s
+    assert widened([(10_000, 20_000)], 40_000) == [(10_000 - margin, 20_000 + margin)]
+    assert widened([(1000, 9000), (10_000, 38_000)], 40_000) == [(0, 13_800), (13_800, 40_000)]
+    assert widened([], 10) == []
+
+
+def test_half_a_second_of_speech_is_counted_without_what_is_around_it(line: Callable[[str], Sound]) -> None:
+    spoken = line("en-us")
+    short = Sound(spoken.samples[: round(0.45 * spoken.rate)], spoken.rate)
+    silence = np.zeros(2 * spoken.rate, np.float32)
+    voice = voice_of(Sound(np.concatenate([silence, short.samples, silence]), spoken.rate))
+    assert voice.speech_seconds < MIN_SPEECH_SECONDS
+    assert not voice.embedding.any()
 
 
 @given(st.lists(st.floats(0, 1), max_size=80), st.integers(0, 511))
 def test_stretches_of_speech_are_in_order_inside_the_sound_and_apart(probabilities: list[float], cut: int) -> None:
     length = max(0, 512 * len(probabilities) - cut)
-    spans = speech_spans(np.array(probabilities, np.float32), length)
+    spans = widened(speech_spans(np.array(probabilities, np.float32), length), length)
     edges = [edge for span in spans for edge in span]
     assert edges == sorted(edges)
     assert all(0 <= edge <= length for edge in edges)
@@ -354,7 +370,7 @@ def test_the_voice_activity_network_computes_what_its_own_project_does() -> None
 def test_silence_and_hiss_hold_no_speech() -> None:
     hiss = np.random.default_rng(1).normal(0, 0.05, 2 * RATE).astype(np.float32)
     for samples in (np.zeros(2 * RATE, np.float32), np.zeros(0, np.float32), hiss, hiss[:100]):
-        assert len(keep_speech(samples)) == 0
+        assert len(keep_speech(samples)[0]) == 0
         voice = voice_of(Sound(samples, RATE))
         assert voice.speech_seconds == 0
         assert not voice.embedding.any()
@@ -406,7 +422,7 @@ def test_short_speech_is_repeated_and_not_padded(encoder: None) -> None:
 
 
 def test_a_voice_is_the_same_however_quiet(encoder: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(voice_ge2e, "keep_speech", lambda samples: samples)
+    monkeypatch.setattr(voice_ge2e, "keep_speech", lambda samples: (samples, len(samples) / RATE))
     loud = voice_like() * 0.2
     voice, quieter = (voice_of(Sound(loud * gain, RATE)) for gain in (np.float32(1), np.float32(0.1)))
     assert voice.speech_seconds == quieter.speech_seconds == pytest.approx(2.37)

@@ -58,7 +58,7 @@ _ALL = (
     ),
     Extractor(
         feature=VOICE_GE2E,
-        protocol=1,
+        protocol=2,
         weights=("ge2e-resemblyzer", "silero-vad"),
         modules=("soxr", "torch"),
         run=voice_of,

@@ -3,13 +3,16 @@
     sound → mono, 16 kHz, fixed level → senones of PocketSphinx's English model, 100 frames a second
       best path through the words of the text  (pauses anywhere, any pronunciation in the dictionary)   A(t)
       best path through phones in any order                                                             F(t)
-    goodness of a stretch = mean over its frames of ln A(t) - ln F(t), nats; of a word: over the frames that it got
+    goodness of the clip = mean over all frames of ln A(t) - ln F(t), nats
+    goodness of a word = its sum over the n frames that the word got / (n + 5)
 
 Conventions. Both paths are scored against the same senones, all of them computed on every frame (`compallsen`), so that
 the difference is that of the constraints alone. No language model takes part: the free phones are the 42 of the model
-out of context. Beams are so wide that nothing is pruned: where the text has no path it cannot be said in that
-time, and is not aligned. PocketSphinx gives the score of a segment as a linear density of its integer scores
-shifted by ten bits: its logarithm times 1024 is in nats. A segment's score is spread evenly over its frames.
+out of context. Words in context may explain a frame a little better than they do, so that goodness can be above 0.
+Nothing is pruned: where the text has no path it cannot be said in that time, and is not aligned. The five frames added
+to a word's are as many in doubt: a word of three phones squeezed into 90 ms tells less than one of half a second.
+PocketSphinx gives the score of a segment as a linear density of its integer scores shifted by ten bits: its
+logarithm times 1024 is in nats. A segment's score is spread evenly over its frames.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
     from ..clip import Sound
 
-__all__ = ["FRAME_RATE", "RATE", "WORDS_SPHINX", "Segment", "align", "frame_goodness", "to_level"]
+__all__ = ["FRAME_RATE", "RATE", "WORDS_SPHINX", "Segment", "align", "frame_goodness", "to_level", "word_goodness"]
 
 WORDS_SPHINX = Feature("words_sphinx", "audio", Alignment, reads_text=True)
 
@@ -43,7 +46,10 @@ SILENT_PEAK = 1e-3  # -60 dBFS: below it there is nothing but the noise of a cod
 SHORTEST_SECONDS = 0.1  # less holds no word
 
 NATS = 1024.0  # by which ln of a density is multiplied: PocketSphinx shifts integer scores by ten bits
-NO_PRUNING = 0.0
+NO_PRUNING = 0.0  # the beam, a ratio of likelihoods
+GAUSSIANS = 8  # of 128 that count in each frame; four are usual, eight tell words apart a little better in noise
+PAUSE = 0.3  # probability of a pause between words, where 0.005 is usual: noise between words is not made part of them
+DOUBT_FRAMES = 5
 LOOP = "phones"
 ADDED = "~"  # ends the name of a word that is not the dictionary's, so that looking up words never finds it
 
@@ -75,7 +81,7 @@ def align(sound: Sound, text: str) -> Alignment:
         for number, segment in enumerate(spoken):
             starts[number] = segment.first / FRAME_RATE
             ends[number] = segment.end / FRAME_RATE
-            goodness[number] = differences[segment.first : segment.end].mean()
+            goodness[number] = word_goodness(differences, segment)
     return Alignment(
         words=np.array(words, dtype=np.str_),
         known=np.array([known for _, known in pronounced], dtype=np.bool_),
@@ -95,6 +101,11 @@ def frame_goodness(path: Sequence[Segment], loop: Sequence[Segment]) -> NDArray[
     if path[-1].end != loop[-1].end:
         raise ValueError(f"the text ends at frame {path[-1].end}, the free phones at {loop[-1].end}")
     return _spread(path) - _spread(loop)
+
+
+def word_goodness(differences: NDArray[np.float64], word: Segment) -> float:
+    """Nats per frame of a word, DOUBT_FRAMES of no difference taken in."""
+    return float(differences[word.first : word.end].sum()) / (word.end - word.first + DOUBT_FRAMES)
 
 
 def to_level(samples: NDArray[np.float32]) -> NDArray[np.int16]:
@@ -131,7 +142,7 @@ def _decoded(decoder: Decoder, content: bytes) -> list[Segment]:
 
     A new stream forgets the noise that was heard before, and a sound given whole is normalised by its own mean.
     """
-    decoder.start_stream()
+    decoder.reinit_feat()
     decoder.start_utt()
     decoder.process_raw(content, no_search=False, full_utt=True)
     decoder.end_utt()
@@ -170,6 +181,8 @@ def _decoder() -> Decoder:
         compallsen=True,
         loglevel="FATAL",
         pbeam=NO_PRUNING,
+        silprob=PAUSE,
+        topn=GAUSSIANS,
         wbeam=NO_PRUNING,
     )
     decoder.add_allphone_file(LOOP, None)

@@ -1,7 +1,7 @@
 """Are the words of the transcript what is said? Forced alignment, held against phones in any order.
 
     gop_sphinx             goodness of pronunciation of the whole clip: mean over its frames, pauses too
-    words_rejected_sphinx  share of the words whose own goodness is below -3.5 nats per frame
+    words_rejected_sphinx  share of the words whose own goodness is below -2.3 nats per frame
 
 Conventions. Goodness is `Alignment`'s: 0 where the words explain the sound as well as free phones do, further below the
 worse. Where the words have no path through the sound, because it is silent or too short for them, none of them is
@@ -19,7 +19,7 @@ from ..metric import Card, Measured, Metric, Sample, Unmeasurable
 
 __all__ = ["GOP_SPHINX", "REJECTED_BELOW", "WORDS_REJECTED_SPHINX", "clip_goodness", "is_english", "words_rejected"]
 
-REJECTED_BELOW = -3.5  # nats per frame
+REJECTED_BELOW = -2.3  # nats per frame
 
 
 def clip_goodness(alignment: Alignment) -> Measured:
