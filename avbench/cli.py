@@ -101,7 +101,7 @@ def app() -> None:
 @runs_option
 @workers_option
 def demo(runs: Path, workers: int | None) -> None:
-    """Makes the demo split, the control methods' clips and their scores, and prints the table."""
+    """Makes the demo split, the clips of a baseline and of controls, and their scores; prints the table."""
     from .generate import generate
     from .methods import DEMO
     from .score import score

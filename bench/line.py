@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # before numpy and torch are imported
@@ -45,7 +46,7 @@ def show(name: str, value: float, unit: str) -> None:
     print(f"{name:36} {value:9.3f} {unit}", flush=True)
 
 
-def steps(clip: Path, repeats: int) -> None:
+def steps(clip: Path, transcript: str, repeats: int) -> None:
     """Every step of the line on one clip."""
     frames, sound = read_video(clip), read_audio(clip)
     height, width = frames.shape[1:3]
@@ -59,16 +60,16 @@ def steps(clip: Path, repeats: int) -> None:
         show("copy the video, encode the sound", seconds(lambda: write_clip(made, clip, sound), repeats), "s/clip")
     for name, extractor in EXTRACTORS.items():
         sense = extractor.feature.sense
-        show(f"extract {name}", seconds(lambda n=name, s=sense: extract(clip, s, [n]), repeats), "s/clip")  # type: ignore[misc]
+        show(f"extract {name}", seconds(partial(extract, clip, sense, [name], transcript), repeats), "s/clip")
 
 
-def sharing(clips: list[Path]) -> None:
+def sharing(clips: list[Path], transcript: str) -> None:
     """All features of these clips: every clip on its own, against every stream once."""
 
     def one(clip: Path, sense: Sense) -> float:
         names = [name for name, extractor in EXTRACTORS.items() if extractor.feature.sense == sense]
         begun = time.perf_counter()
-        extract(clip, sense, names)
+        extract(clip, sense, names, transcript)
         return time.perf_counter() - begun
 
     alone = shared = 0.0
@@ -111,8 +112,8 @@ def main() -> None:
     absent = [str(clip) for clip in clips if not clip.is_file()]
     if absent:
         parser.exit(2, f"absent: {', '.join(absent)}; run `avbench demo --runs {given.runs}` first.\n")
-    steps(target, given.repeats)
-    sharing(clips)
+    steps(target, pair.transcript, given.repeats)
+    sharing(clips, pair.transcript)
     cold(given.runs)
 
 

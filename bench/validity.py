@@ -53,6 +53,7 @@ from avbench.features import Alignment, Faces, Sense, SpeechEnergy, Voice
 from avbench.metric import Measured, Unmeasurable
 from avbench.metrics.av_correlation import av_correlation
 from avbench.metrics.face_similarity import face_similarity
+from avbench.metrics.intelligibility import REJECTED_BELOW
 from avbench.metrics.lip_motion import lip_motion
 from avbench.metrics.speaker_similarity import speaker_similarity
 from avbench.prepare.manifest import Entry, read_manifest
@@ -120,6 +121,8 @@ BARS = {
     "speech.auc_wrong": _floor(0.99),
     "speech.auc_near_miss": _floor(0.93),
     "speech.auc_words": _floor(0.97),
+    "speech.rejected_right": _ceiling(0.05),
+    "speech.rejected_replaced": _floor(0.85),
     "speech.auc_wrong_10db": _floor(0.93),
     "speech.auc_words_10db": _floor(0.88),
     "speech.wer_grid": _ceiling(0.15),
@@ -555,7 +558,8 @@ def _word_figures(media: Media, made: Made) -> Figures:
     def told_apart(low: Sequence[_Reading], damage: str) -> Figure:
         return Figure(auc(clips(readings.right, damage), clips(low, damage)), f"{len(readings.right)}/{len(low)}")
 
-    def words(damage: str) -> Figure:
+    def words(damage: str) -> tuple[list[float], list[float]]:
+        """The goodness of kept words, and of replaced ones."""
         kept: list[float] = []
         replaced: list[float] = []
         for reading in readings.near:
@@ -563,13 +567,27 @@ def _word_figures(media: Media, made: Made) -> Figures:
             values = found.goodness.tolist() if found.aligned else [WORST] * len(reading.words)
             for value, is_replaced in zip(values, reading.replaced, strict=True):
                 (replaced if is_replaced else kept).append(value)
+        return kept, replaced
+
+    def words_apart(damage: str) -> Figure:
+        kept, replaced = words(damage)
         return Figure(auc(kept, replaced), f"{len(kept)}/{len(replaced)}")
+
+    def rejected(values: Sequence[float]) -> Figure:
+        below = sum(value < REJECTED_BELOW for value in values)
+        return Figure(below / len(values) if values else None, str(len(values)))
 
     yield "speech.auc_wrong", told_apart(readings.wrong, "")
     yield "speech.auc_near_miss", told_apart(readings.near, "")
-    yield "speech.auc_words", words("")
+    yield "speech.auc_words", words_apart("")
+    right = [aligned(reading, "") for reading in readings.right]
+    yield (
+        "speech.rejected_right",
+        rejected([float(value) if one.aligned else WORST for one in right for value in one.goodness]),
+    )
+    yield "speech.rejected_replaced", rejected(words("")[1])
     yield "speech.auc_wrong_10db", told_apart(readings.wrong, "noise")
-    yield "speech.auc_words_10db", words("noise")
+    yield "speech.auc_words_10db", words_apart("noise")
     yield from _grid_figures(media, made)
 
 

@@ -16,7 +16,9 @@ from avbench.split import load_split
 from .line import Demo, avbench, environment, run_files
 from .paper import compiled, needs_latex
 
-SCALES = {"spk_sim_ge2e", "spk_sim_ge2e_ref", "face_sim_dlib", "face_sim_dlib_ref", "av_corr", "lip_motion_dlib"}
+SCALES = {"spk_sim_ge2e", "spk_sim_ge2e_ref", "face_sim_dlib", "face_sim_dlib_ref", "av_corr", "lip_motion_dlib",
+    "gop_sphinx", "words_rejected_sphinx",
+}  # fmt: skip
 
 
 def rows_of(demo: Demo, method: str, scale: str) -> list[ScoreRow]:

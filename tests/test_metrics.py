@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from avbench.clip import DECODE
 from avbench.errors import UsageError, WeightsError
 from avbench.extract import FACES_DLIB, SPEECH_ENERGY, VOICE_GE2E, extract, ready, revision
-from avbench.features import Faces, Features, Record, SpeechEnergy, Voice
+from avbench.features import Alignment, Faces, Features, Record, SpeechEnergy, Voice
 from avbench.metric import PROFILES, Measured, Metric, Sample, Unmeasurable
 from avbench.metrics import METRICS, scale_of, select
 from avbench.metrics.av_correlation import JITTER, MAX_LAG, av_correlation, lagged_correlation, mouth_change
@@ -92,8 +92,8 @@ def moved(series: NDArray[np.float64], frames: int) -> NDArray[np.float64]:
 
 
 def sample(**sides: dict[str, Record]) -> Sample:
-    features = {side: Features(sides.get(side, {})) for side in ("clip", "target", "voice", "face")}
-    return Sample(**features, prompt=Prompt("", "", "", ""))
+    clip, target, voice, face = (Features(sides.get(side, {})) for side in ("clip", "target", "voice", "face"))
+    return Sample(clip, target, voice, face, prompt=Prompt("", "", "", ""), transcript="", language="en")
 
 
 # The registry ----------------------------------------------------------------------------------------------------
@@ -107,6 +107,8 @@ def test_metrics_are_keyed_by_profile_and_name_in_table_order() -> None:
         "embedded/face_sim_dlib_ref",
         "embedded/av_corr",
         "embedded/lip_motion_dlib",
+        "embedded/gop_sphinx",
+        "embedded/words_rejected_sphinx",
     ]
     for order, (key, metric) in enumerate(METRICS.items()):
         scale = scale_of(metric)
@@ -133,7 +135,7 @@ def test_select_keeps_table_order_and_refuses_unknown_names() -> None:
         "spk_sim_ge2e",
         "lip_motion_dlib",
     ]
-    assert len(select("embedded")) == len(select("embedded", [])) == 6
+    assert len(select("embedded")) == len(select("embedded", [])) == len(METRICS)
     with pytest.raises(UsageError, match="unknown profile 'embeded'"):
         select("embeded")
     with pytest.raises(UsageError, match="Did you mean av_corr"):
@@ -152,7 +154,14 @@ def test_every_card_is_complete(metric: Metric) -> None:
 def test_every_metric_measures_the_sides_that_it_asks_for() -> None:
     opening = syllables(60, 1)
     faces, voice = faces_with(points_of(8 * opening)), Voice(np.array([0.6, 0.8], np.float32), 2.0, 0.5)
-    records: dict[str, Record] = {"faces_dlib": faces, "voice_ge2e": voice, "speech_energy": sounding(opening)}
+    one = np.ones(1, np.float32)
+    words = Alignment(np.array(["said"]), np.array([True]), 0 * one, one, -one, aligned=True, clip_goodness=-1.0)
+    records: dict[str, Record] = {
+        "faces_dlib": faces,
+        "speech_energy": sounding(opening),
+        "voice_ge2e": voice,
+        "words_sphinx": words,
+    }
     for metric in METRICS.values():
         sides = {source: {one.name: records[one.name] for one in features} for source, features in metric.needs.items()}
         measured = metric.measure(sample(**sides))

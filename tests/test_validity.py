@@ -302,6 +302,8 @@ def test_words_count_by_their_own_goodness_and_a_clip_that_is_not_aligned_is_the
     assert found["speech.auc_wrong"] == (1.0, "3/6")
     assert found["speech.auc_near_miss"] == (1.0, f"3/{3 * validity.DRAWS}")
     assert found["speech.auc_words"].value == 1
+    assert found["speech.rejected_right"].value == 0
+    assert found["speech.rejected_replaced"].value == 1
     # In noise one sound of three aligns: of the right texts one lies above all wrong ones, two tie with them; of the words
     # 3 of 4 and 4 of 6 are kept in each draw, so 3 (aligned) and 8 (not) are held against 1 and 4.
     assert found["speech.auc_wrong_10db"].value == pytest.approx((1 * 6 + 2 * 6 / 2) / (3 * 6))

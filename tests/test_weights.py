@@ -23,7 +23,7 @@ from avbench.errors import FolderError, UsageError, WeightsError
 from avbench.extract import EXTRACTORS
 from avbench.extract.nets.ge2e import SpeakerEncoder, load_speaker_encoder
 from avbench.extract.nets.loading import fit, read_pickled, read_safetensors
-from avbench.weights import WEIGHTS, Installed, Weight, Wheel
+from avbench.weights import WEIGHTS, Folder, Installed, Weight, Wheel
 
 CONTENT = bytes(range(256)) * 40
 MEMBER = "toy/net.bin"
@@ -130,14 +130,14 @@ def test_the_extra_installs_the_versions_whose_files_are_pinned() -> None:
 
     project = tomllib.loads((Path(weights.__file__).parents[1] / "pyproject.toml").read_text())["project"]
     for weight in WEIGHTS.values():
-        if isinstance(weight.source, Installed):
+        if isinstance(weight.source, Installed | Folder):
             pin = f"{weight.source.distribution}=={weight.source.version}"
             assert pin in project["optional-dependencies"][weight.source.extra]
 
 
 def test_installed_files_are_there_and_right() -> None:
     for name, weight in WEIGHTS.items():
-        if isinstance(weight.source, Installed):
+        if isinstance(weight.source, Installed | Folder):
             assert weights.verify(name) == weights.path(name)
 
 
@@ -351,6 +351,43 @@ def test_a_distribution_that_is_absent_is_told_with_the_extra_that_brings_it(mon
     assert not weights.present("toy")
     with pytest.raises(WeightsError, match=r"pip install 'avbench\[embedded\]'"):
         weights.path("toy")
+
+
+@pytest.fixture
+def model(install: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a model of two files, one of them in a folder of its own, with one beside them that is not its."""
+    place = install(CONTENT).parent
+    (place / "sub").mkdir()
+    (place / "sub" / "more.bin").write_bytes(b"more")
+    (place / "readme").write_bytes(b"anything")
+    info = next(place.parent.glob("toynet-1.0.dist-info"))
+    (info / "RECORD").write_text("toy/net.bin,,\ntoy/sub/more.bin,,\ntoy/readme,,\n")
+    listed = f"{digest(CONTENT)}  net.bin\n{digest(b'more')}  sub/more.bin\n"  # what sha256sum prints
+    source = Folder("toynet", "1.0", "toy", ("net.bin", "sub/more.bin"), "embedded")
+    weight = Weight("toy", source, len(CONTENT) + 4, digest(listed.encode()), "MIT", True, "", "https://e.org", ())
+    monkeypatch.setattr(weights, "WEIGHTS", {"toy": weight})
+    return place
+
+
+def test_the_files_of_a_model_are_one_folder_and_those_beside_them_do_not_count(model: Path) -> None:
+    assert weights.path("toy") == weights.verify("toy") == weights.where("toy") == model
+    assert weights.present("toy")
+    (model / "readme").unlink()
+    assert weights.verify("toy") == model
+
+
+def test_any_file_of_a_model_that_is_missing_or_another_is_told(model: Path) -> None:
+    part = model / "sub" / "more.bin"
+    part.write_bytes(b"mole")
+    with pytest.raises(WeightsError, match=r"another model.*pip install --force-reinstall --no-deps toynet==1\.0"):
+        weights.verify("toy")
+    part.write_bytes(b"longer")
+    assert not weights.present("toy")
+    with pytest.raises(WeightsError, match=r"10246 bytes in the 2 files of the model; expected 10244"):
+        weights.path("toy")
+    part.unlink()
+    with pytest.raises(WeightsError, match=r"more\.bin is not there"):
+        weights.ensure(["toy"])
 
 
 # Reading them ----------------------------------------------------------------------------------------------------

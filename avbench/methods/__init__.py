@@ -97,7 +97,7 @@ def _shifted(frames: int) -> Method:
 
 
 def _stranger() -> Method:
-    """another speaker's real clip: the floor of every similarity"""
+    """another speaker's real clip: the level of a wrong face and voice"""
     return _control(2000, "stranger", controls.stranger)
 
 

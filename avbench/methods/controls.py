@@ -5,7 +5,7 @@
     replay     its moving face, the reference audio: the right voice, the wrong words and lips
     shifted    the real clip with its sound moved by k frames: lip sync alone is wrong
     damaged    the real clip with one kind of damage (damage.py), both streams encoded again
-    stranger   another speaker's real clip: the floor of every similarity
+    stranger   another speaker's real clip: the level of a wrong face and voice
 
 Streams that a control leaves alone are copied packet by packet, so that their scores are exactly the truth's.
 """

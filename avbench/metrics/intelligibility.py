@@ -3,8 +3,9 @@
     gop_sphinx             goodness of pronunciation of the whole clip: mean over its frames, pauses too
     words_rejected_sphinx  share of the words whose own goodness is below -2.3 nats per frame
 
-Conventions. Goodness is `Alignment`'s: 0 where the words explain the sound as well as free phones do, further below the
-worse. Where the words have no path through the sound, because it is silent or too short for them, none of them is
+Conventions. Goodness is `Alignment`'s: about 0 where the words explain the sound as well as free phones do, further
+below the worse. The limit was set on clean recordings of nine speakers: 3 % of right words and 91 % of substituted ones
+are below it. Where the words have no path through the sound, because it is silent or too short for them, none of them is
 there: all are rejected, and there is no goodness. This is no word error rate: nothing is recognised, words that are
 said in excess are not counted (but lower the clip's goodness), and a word is judged by its sound alone.
 """
@@ -75,7 +76,8 @@ def _rejected_in_clip(sample: Sample) -> Measured:
 _SOURCE = "forced alignment with PocketSphinx 5; goodness of pronunciation after Witt and Young 2000"
 _CONFOUNDS = (
     "not a word error rate, and no estimate of one: nothing is recognised. It tells right words from wrong ones and ranks "
-    "methods; noise, a room or a codec lowers it while every listener still understands",
+    "methods; noise, a room or a codec lowers it while every listener still understands. At 10 dB of white noise it still "
+    "tells right from wrong (AUC 0.98), at 0 dB hardly (0.75), where recognisers and people manage",
     "the model learned American read speech: other accents, children, singing, whispering and synthetic voices lose "
     "goodness for how they sound. Hold a method against `truth` on the same split, never against other speakers",
     "words that sound alike cannot be told apart, short ones (a, of, the) hardly at all",
@@ -101,7 +103,8 @@ GOP_SPHINX = Metric(
         "of the dictionary) and the best path through phones in any order, over the same acoustic scores; mean difference "
         "of log likelihoods over all frames of 10 ms.",
         source=_SOURCE,
-        range="",
+        range="clean recordings: -0.8 to 1.1 with their own text (90 % of them), -1.5 with a quarter of the words replaced, "
+        "-5.8 with another text (medians); with white noise at 10 dB -0.9, -1.7 and -2.6: noise draws all to the middle",
         confounds=(
             *_CONFOUNDS,
             "unmeasurable where the words do not fit into the sound at all (silence, a clip cut short): "
@@ -126,7 +129,8 @@ WORDS_REJECTED_SPHINX = Metric(
         recipe="As gop_sphinx, but for each word over the frames that it got; the share of words below "
         f"{REJECTED_BELOW:g} nats per frame, 100 where the words do not fit into the sound at all (`aligned` is false).",
         source=_SOURCE,
-        range="",
+        range="0 to 100; below the limit are 3 % of the right words of clean recordings, 91 % of words put in their place "
+        "and 86 % of the words of another text; with white noise at 10 dB 16 %, 86 % and 77 %; at 0 dB it means nothing",
         confounds=(
             *_CONFOUNDS,
             "words said in excess are not seen here, only by gop_sphinx",
