@@ -8,7 +8,7 @@ Conventions
   interval is over speakers. The level at a step is that of all clips at `none` plus the mean change of those that are
   measured at the step, so that clips which drop out do not move it.
 - A clip that becomes unmeasurable is worse than any measured one and never a number: it is counted beside the mean.
-  A clip that could not be made is left out of the step.
+  A clip that could not be made is left out of the step; that nothing is left to judge is said, and is no success.
 - A step moves right where the mean change from the step before is towards worse (`lip_motion_dlib`, which has no
   better: towards less). Where clips become unmeasurable, or measurable again, the majority of clips decides. Where
   nothing was measurable at the step before there is nothing to judge.
@@ -35,21 +35,22 @@ from numpy.typing import NDArray
 from .damage import DAMAGES
 from .errors import SplitError, UsageError, unknown
 from .generate import Generated, generate
-from .home import atomic, imported, package_version
+from .home import atomic, imported, package_version, sweep
 from .methods import resolve
-from .metric import Scale
-from .metrics import select
-from .prepare.clips import clips_split
+from .metric import Metric, Scale
+from .metrics import METRICS, select
+from .prepare.clips import PROFILE, clips_split
 from .prepare.manifest import MANIFEST
 from .report.columns import pad, width, wrapped
 from .report.curves import Chart, Panel, draw
+from .report.drawing import FIGURES, drawing
 from .report.markdown import escape
 from .results import Results, load
 from .run import Overwrite
 from .score import score
-from .split import Split, known_splits, load_split
+from .split import Split, known_splits, load_split, media_path, media_root
 from .stats import mean_interval
-from .workers import Report, silent
+from .workers import Report, check_workers, silent
 
 __all__ = [
     "OWN",
@@ -63,10 +64,12 @@ __all__ = [
     "failures",
     "markdown",
     "text",
+    "unjudged",
     "write",
 ]
 
-NONE = "none"
+DROP, NONE = "drop", "none"
+COMMONEST = 3  # reasons that are told
 PAGE = 100  # columns that words are broken to
 
 # Which damage each scale is there to notice; a scale that is not here has none of its own.
@@ -77,7 +80,7 @@ OWN: dict[str, tuple[str, ...]] = {
     "face_sim_dlib_ref": ("face", "blur"),
     "av_corr": ("shift", "freeze"),
     "lip_motion_dlib": ("freeze",),
-    "gop_sphinx": ("drop", "noise"),
+    "gop_sphinx": ("drop",),  # mild noise evens out what lies under speech, and may raise it
     "words_rejected_sphinx": ("drop", "noise"),
 }
 
@@ -111,9 +114,9 @@ class Step(NamedTuple):
     noticed: bool
 
     @property
-    def sure(self) -> bool:
-        """Whether the scale moves either way beyond noise."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+    def sure(self) -> bool | None:
+        """Whether the scale moves either way beyond noise; None without an interval."""
+        return None if self.low is None or self.high is None else self.low > 0 or self.high < 0
 
 
 class Curve(NamedTuple):
@@ -156,6 +159,9 @@ class Audit(NamedTuple):
     curves: Mapping[tuple[str, str], Curve]  # by scale and kind; every combination is there
     place: Path  # where clips and scores are, and tables and figures belong
     notices: tuple[str, ...]
+    limit: int = 0  # pairs that were asked for, where fewer than all
+    unmade: Mapping[str, int] = {}  # clips that could not be made and should have been, by reason
+    reasons: Mapping[str, Mapping[str, int]] = {}  # why clips have no value at `none`: by scale, how many by reason
 
 
 def audit(
@@ -174,12 +180,19 @@ def audit(
     """Damages every clip of `split` (a name, a split's folder, or a folder with a MANIFEST.csv) and judges each scale.
 
     Clips and scores are kept in `out`/NAME/runs: the same call continues. No `damages` are all, no `metrics` all of the
-    profile. UsageError: an unknown name.
+    profile. UsageError: an unknown name, or no matplotlib; SplitError: no clip to damage.
     """
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit = {limit}; expected 1 or more.")
+    check_workers(workers)
+    with drawing():
+        pass  # what figures need is missed now, not after the work
     kinds = _kinds(damages)
-    target = _target(split, out, data, profile, report)
-    profile = profile or target.split.head.profile
+    loaded = _loaded(split, data)
+    profile = profile or (PROFILE if loaded is None else loaded.head.profile)
     scales = _scales(profile, metrics)
+    target = _copied(Path(split), out, report) if loaded is None else _Target(loaded, data, out / loaded.name, ())
+    _check_media(target)
     names = {(kind.name, amount): _method(kind.name, amount) for kind in kinds for amount in kind.amounts}
     methods, runs = [_method(NONE, 0.0), *names.values()], target.place / "runs"
     made = generate(
@@ -206,15 +219,14 @@ def audit(
     )
     results = load(runs, target.split.folder, profile=profile, methods=methods, metrics=scales)
     unmade = {(method, pair) for method, pair, _ in made.failures}
+    pairs = range(len(results.pairs))[:limit]
+    steps = {kind.name: [methods[0], *(names[kind.name, amount] for amount in kind.amounts)] for kind in kinds}
     ladders = {
-        (scale.name, kind.name): _ladder(
-            results, scale.name, [methods[0], *(names[kind.name, amount] for amount in kind.amounts)], unmade
-        )
+        (scale.name, kind.name): _ladder(results, pairs, scale.name, steps[kind.name], unmade)
         for scale in results.scales
         for kind in kinds
     }
     ways = {scale.name: 1 if scale.direction == "lower" else -1 for scale in results.scales}
-    pairs = range(len(results.pairs))[:limit]
     return Audit(
         split=results.split,
         note=results.note,
@@ -226,6 +238,9 @@ def audit(
         curves={(scale, kind): curve_of(ladder, ways[scale]) for (scale, kind), ladder in ladders.items()},
         place=target.place,
         notices=(*target.notices, *_notices(made, results, limit)),
+        limit=len(pairs) if len(pairs) < len(results.pairs) else 0,
+        unmade=_unmade(target.split, made),
+        reasons={scale.name: _reasons(results, pairs, scale.name, methods[0]) for scale in results.scales},
     )
 
 
@@ -255,8 +270,32 @@ def failures(audit: Audit) -> list[str]:
     return found
 
 
+def unjudged(audit: Audit) -> list[str]:
+    """A line on each scale and kind of its own damage under which there is nothing to judge, with the reasons."""
+    found = []
+    for scale, kind, curve in _own(audit):
+        if not curve.judged:
+            why = Counter(audit.reasons.get(scale.name, {}))
+            said = ", ".join(f"{count} × {reason}" for reason, count in why.most_common(COMMONEST))
+            if curve.steps[0].clips:
+                reason = f"no step can be held against {NONE}, where {curve.steps[0].clips} clips have a value"
+            elif said:
+                reason = f"{why.total()} of {audit.pairs} clips have no value at {NONE} ({said})"
+            else:
+                reason = f"no clip has a score at {NONE}"
+            found.append(f"{scale.name} under {kind.name}: {reason}")
+    return found
+
+
 def write(audit: Audit, form: str = "svg") -> list[Path]:
-    """audit.csv, audit.md and a figure a scale, SCALE.svg (or png, pdf), in the audit's folder."""
+    """audit.csv, audit.md and a figure a scale, SCALE.svg (or png, pdf), in the audit's folder.
+
+    Figures of other scales, which an earlier audit left there, are removed.
+    """
+    sweep(audit.place)
+    for name in {metric.name for metric in METRICS.values()} - {scale.name for scale in audit.scales}:
+        for left in FIGURES:
+            (audit.place / f"{name}.{left}").unlink(missing_ok=True)
     files = {"audit.csv": _csv(audit), "audit.md": markdown(audit)}
     for name, content in files.items():
         with atomic(audit.place / name) as part:
@@ -295,31 +334,62 @@ def _method(kind: str, amount: float) -> str:
     return resolve(f"damaged@kind={kind},amount={amount:g}").name
 
 
-def _target(split: str, out: Path, data: Path | None, profile: str | None, report: Report) -> _Target:
+def _loaded(split: str, data: Path | None) -> Split | None:
+    """The split; None for a folder of clips, which is to become one."""
     folder = Path(split)
     if (folder / MANIFEST).is_file() and not (folder / "split.toml").is_file():
         if data is not None:
             raise UsageError(f"--data {data}: the media of {split} are those that its {MANIFEST} names. Leave it out.")
-        clips = clips_split(folder, out, profile or "embedded", report)
-        return _Target(clips.split, clips.data, clips.place, clips.notes)
+        return None
     if folder.is_dir() and not (folder / "split.toml").is_file() and split not in known_splits():
         raise SplitError(
             f"{split}: neither split.toml nor {MANIFEST} is in this folder; expected a split, or a table of its clips "
             "with the columns path, kind and person_id."
         )
-    loaded = load_split(split)
-    return _Target(loaded, data, out / loaded.name, ())
+    return load_split(split)
+
+
+def _copied(folder: Path, out: Path, report: Report) -> _Target:
+    clips = clips_split(folder, out, report)
+    return _Target(clips.split, clips.data, clips.place, clips.notes)
+
+
+def _check_media(target: _Target) -> None:
+    """A split none of whose clips is there means a wrong folder; those of a recipe are still to be made."""
+    split, data = target.split, target.data
+    if not split.head.prepare and not any(media_path(split, pair, "target", data).is_file() for pair in split.pairs):
+        raise SplitError(
+            f"{media_root(split, data)}: none of the {len(split.pairs)} target clips of split {split.name} is there. "
+            "Give the folder that holds them: --data FOLDER, with the split's name below it."
+        )
 
 
 def _scales(profile: str, metrics: Sequence[str]) -> list[str]:
-    """The names of the scales that these metrics write; `score` has looked at somebody's own."""
+    """The names of the scales that these metrics write. UsageError: an unknown one, or no metric of this profile."""
     ours = [name for name in metrics if ":" not in name]
-    theirs = [str(getattr(imported("metric", name), "name", name)) for name in metrics if ":" in name]
-    return [*(metric.name for metric in select(profile, ours) if ours or not metrics), *dict.fromkeys(theirs)]
+    known = select(profile, ours) if ours or not metrics else []
+    return [*(metric.name for metric in known), *_theirs(profile, metrics)]
 
 
-def _ladder(results: Results, scale: str, methods: Sequence[str], unmade: Collection[tuple[str, str]]) -> Ladder:
-    """The scores of these methods, the first of them undamaged, on the clips that are measured there."""
+def _theirs(profile: str, metrics: Sequence[str]) -> Iterator[str]:
+    """The names of somebody's own metrics."""
+    for text in dict.fromkeys(name for name in metrics if ":" in name):
+        metric = imported("metric", text)
+        if not isinstance(metric, Metric):
+            raise UsageError(f"metric {text}: found {type(metric).__name__}; expected an avbench.Metric.")
+        if metric.profile != profile:
+            raise UsageError(f"metric {text}: of profile {metric.profile}; expected {profile}. Give its --profile.")
+        if f"{profile}/{metric.name}" in METRICS:
+            raise UsageError(
+                f"metric {text}: there is another {profile}/{metric.name} already; give yours a name of its own."
+            )
+        yield metric.name
+
+
+def _ladder(
+    results: Results, pairs: range, scale: str, methods: Sequence[str], unmade: Collection[tuple[str, str]]
+) -> Ladder:
+    """The scores of these methods, the first of them undamaged, on those of the pairs that are measured there."""
     shape = (len(results.pairs), len(methods))
     values, measured, lost = np.zeros(shape), np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
     for column, method in enumerate(methods):
@@ -327,12 +397,33 @@ def _ladder(results: Results, scale: str, methods: Sequence[str], unmade: Collec
         values[scores.measured, column] = scores.values
         measured[scores.measured, column] = True
         lost[[pair for pair in scores.failed if (method, results.pairs[pair]) not in unmade], column] = True
-    at = np.flatnonzero(measured[:, 0])
+    at = np.flatnonzero(measured[: len(pairs), 0])
     return Ladder(values[at], measured[at], lost[at], results.speaker_of[at])
 
 
+def _reasons(results: Results, pairs: range, scale: str, method: str) -> Counter[str]:
+    """Why clips have no value with this method: how many by reason, without the file."""
+    scores = results.scores[method, scale]
+    return Counter(
+        _without_file(reason) for pair, reason in zip(scores.failed, scores.reasons, strict=True) if pair in pairs
+    )
+
+
+def _unmade(split: Split, made: Generated) -> Counter[str]:
+    """Clips that could not be made, by reason. That no words can be dropped where a pair has none is no fault."""
+    wordless = {pair.id for pair in split.pairs if not pair.transcript.strip()}
+    drops = {_method(DROP, amount) for amount in DAMAGES[DROP].steps}
+    return Counter(
+        _without_file(reason) for method, pair, reason in made.failures if not (method in drops and pair in wordless)
+    )
+
+
+def _without_file(reason: str) -> str:
+    return reason.partition(": ")[2] or reason
+
+
 def _notices(made: Generated, results: Results, limit: int | None) -> Iterator[str]:
-    reasons = Counter(reason.partition(": ")[2] or reason for _, _, reason in made.failures)  # without the file
+    reasons = Counter(_without_file(reason) for _, _, reason in made.failures)
     for reason, count in sorted(reasons.items()):
         clips = "clip was" if count == 1 else "clips were"
         yield f"{count} damaged {clips} not made and left out: {reason}"
@@ -487,6 +578,7 @@ def _caption(audit: Audit) -> str:
     words = [
         f"Every scale of profile {audit.profile} against graded damage.",
         f"Split {audit.split}: {_size(audit)}.",
+        f"Tested: {_ranges(audit)}; nothing is claimed of other amounts.",
         audit.note,
     ]
     return " ".join(filter(None, words))
@@ -494,29 +586,36 @@ def _caption(audit: Audit) -> str:
 
 def _size(audit: Audit) -> str:
     pairs, speakers = audit.pairs, audit.speakers
-    return f"{pairs} pair{'s' * (pairs != 1)}, {speakers} speaker{'s' * (speakers != 1)}"
+    limited = ", limited to the first ones" if audit.limit else ""
+    return f"{pairs} pair{'s' * (pairs != 1)}, {speakers} speaker{'s' * (speakers != 1)}{limited}"
+
+
+def _ranges(audit: Audit) -> str:
+    """From which amount of each kind to which."""
+    return ", ".join(f"{kind.name} {_amount(kind, 1)} to {_amount(kind, -1)} {kind.unit}" for kind in audit.kinds)
 
 
 def _verdict(audit: Audit) -> list[str]:
-    wrong = failures(audit)
-    judged = sum(curve.judged for _, _, curve in _own(audit))
-    if wrong:
-        return [
-            f"{len(wrong)} of {judged} steps of own damage do not make a scale worse:",
-            *(f"  {line}" for line in wrong),
-        ]
-    return [
-        f"At each of {judged} steps of own damage its scale gets worse."
-        if judged
-        else "No scale was under damage of its own."
-    ]
+    wrong, curves = failures(audit), [curve for _, _, curve in _own(audit)]
+    judged = sum(curve.judged for curve in curves)
+    lines = []
+    if not curves:
+        lines.append("No scale was under damage of its own.")
+    elif wrong:
+        lines.append(f"{len(wrong)} of {judged} steps of own damage do not make a scale worse:")
+        lines += [f"  {line}" for line in wrong]
+    elif judged:
+        lines.append(f"At each of {judged} steps of own damage its scale gets worse.")
+    lines += [f"not judged: {line}" for line in unjudged(audit)]
+    return [*lines, *(f"{count} × could not be made: {reason}" for reason, count in audit.unmade.items())]
 
 
 def _signatures(audit: Audit) -> list[str]:
-    return [
-        f"avbench|v:{package_version()}|split:{audit.split}|profile:{audit.profile}|scale:{scale.name}|rev:{scale.revision}"
-        for scale in audit.scales
-    ]
+    """One line a scale: what its numbers stand on, and on how many clips."""
+    limit = f"|limit:{audit.limit}" if audit.limit else ""
+    head = f"avbench|v:{package_version()}|split:{audit.split}{limit}|profile:{audit.profile}"
+    clips = {name: curve.steps[0].clips for (name, _), curve in audit.curves.items()}
+    return [f"{head}|scale:{scale.name}|rev:{scale.revision}|n:{clips[scale.name]}" for scale in audit.scales]
 
 
 def _sheets(audit: Audit) -> list[_Sheet]:
@@ -586,8 +685,8 @@ def _cross_talk(audit: Audit, heading: str, at: int) -> _Sheet:
         rows=(tuple(amounts), *rows),
         names=1,
         legend="Change from none towards worse, as per cent of the scale's largest change at a severest step of its own damage "
-        "(*). ~: not told from none, its 95 % interval over speakers holds 0. !n: n clips became unmeasurable. "
-        f"Units: {units}.",
+        "(*). ~: not told from none, its 95 % interval over speakers holds 0. ?: no interval, fewer than two speakers. "
+        f"!n: n clips became unmeasurable. Units: {units}.",
     )
 
 
@@ -598,7 +697,8 @@ def _effect(audit: Audit, scale: Scale, kind: Kind, step: Step) -> str:
         return f"–{lost}"
     number = f"{100 * (1 if scale.direction == 'lower' else -1) * step.change / unit:.0f}"
     own = "*" if kind.name in OWN.get(scale.name, ()) else ""
-    return f"{'' if step.sure else '~'}{'0' if number == '-0' else number}{own}{lost}"
+    sign = "?" if step.sure is None else "" if step.sure else "~"
+    return f"{sign}{'0' if number == '-0' else number}{own}{lost}"
 
 
 def _amount(kind: Kind, step: int) -> str:
@@ -615,14 +715,16 @@ def _csv(audit: Audit) -> str:
     """Everything, one row for each scale, kind and step; an empty field where there is no number."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("scale", "damage", "unit", "own", "step", "amount", *Step._fields, "share", "noticed_from"))
+    head = ("split", "limit", "profile", "scale", "revision", "damage", "unit", "own", "step", "amount")
+    writer.writerow((*head, *Step._fields, "share", "noticed_from"))
     for scale in audit.scales:
         for kind in _kinds_of(audit, scale):
             curve = audit.curves[scale.name, kind.name]
             for number, step in enumerate(curve.steps):
-                head = [scale.name, kind.name, kind.unit, kind.name in OWN.get(scale.name, ()), number]
+                asked = [audit.split, audit.limit or None, audit.profile, scale.name, scale.revision]
+                damage = [kind.name, kind.unit, kind.name in OWN.get(scale.name, ()), number]
                 amount = kind.amounts[number - 1] if number else None
-                cells = [*head, amount, *step, curve.share, curve.noticed]
+                cells = [*asked, *damage, amount, *step, curve.share, curve.noticed]
                 writer.writerow(
                     ["" if cell is None else str(cell).lower() if isinstance(cell, bool) else cell for cell in cells]
                 )
@@ -639,7 +741,8 @@ def _chart(audit: Audit, scale: Scale) -> Chart:
         axis=f"{scale.label}, {scale.unit}{arrow}",
         panels=tuple(_panel(audit, scale, kind) for kind in _kinds_of(audit, scale)),
         note=f"{audit.split}: {_size(audit)}. Thick: mean over speakers, with the 95 % interval of its "
-        "change from none; filled dots: beyond noise; dotted: none; thin: one speaker each; n×: n clips unmeasurable.",
+        "change from none; filled dots: beyond noise; crosses: no interval; dotted: none; thin: one speaker "
+        "each; n×: n clips unmeasurable.",
     )
 
 
@@ -654,7 +757,7 @@ def _panel(audit: Audit, scale: Scale, kind: Kind) -> Panel:
         mean=tuple(step.level for step in curve.steps),
         low=tuple(None if base is None or step.low is None else base + step.low for step in curve.steps),
         high=tuple(None if base is None or step.high is None else base + step.high for step in curve.steps),
-        sure=tuple(step.sure for step in curve.steps),
+        sure=(False, *(step.sure for step in curve.steps[1:])),
         lost=tuple(step.lost for step in curve.steps),
         speakers=curve.speakers,
     )

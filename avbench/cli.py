@@ -204,7 +204,7 @@ def score(
 @option("--metric", "metrics", multiple=True, help="Only this scale; may be repeated.  [default: all]")
 @option("--format", "form", default="text", help="text, markdown, latex or csv.")
 @option("--figure", type=FILE, help="Draws the table as well: a path that ends in .png, .svg or .pdf.")
-@option("--figure-width", default="full", help="column (3.4 inches) or full (7.0).")
+@option("--figure-width", type=click.Choice(["column", "full"]), default="full", help="3.4 or 7.0 inches.")
 def table(
     split: str,
     runs: Path,
@@ -270,7 +270,7 @@ def audit(
     workers: int | None,
 ) -> None:
     """Damages every clip in graded steps and asks of every scale: does it fall where it must, and only there?"""
-    from .audit import audit, failures, text, write
+    from .audit import audit, failures, text, unjudged, write
     from .report import FIGURES
 
     if form not in FIGURES:
@@ -295,6 +295,9 @@ def audit(
         say(f"wrote {path}")
     if failures(found):
         raise SystemExit(1)
+    if found.unmade or unjudged(found):
+        say("error: not all was judged. --overwrite failed tries again what could not be made.")
+        raise SystemExit(EXIT_INCOMPLETE)
 
 
 # What there is ---------------------------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ BLOCK_SECONDS = 0.02  # over which levels are taken
 ACTIVE_DB = 16.0  # below the loudest blocks; P.56 has 15.9 below the level that it finds
 LOUDEST, QUIETEST = 95, 5  # percentiles of blocks
 SILENT = 1e-6  # full scale = 1; -120 dBFS
+FAINTEST = 3e-4  # -70 dBFS: what a quiet recording has for a background
 HEARD_HZ = 16_000  # sample rate at which every extractor of sound listens
 RAMP_SECONDS = 0.01
 FOLLOWED_FRAMES = 3  # from the nearest frame in which the face was detected
@@ -68,7 +69,7 @@ class Given(NamedTuple):
     """What some kinds of damage need besides the clip."""
 
     other: Path | None  # a clip of somebody who differs in face and voice
-    text: str  # the words of the clip; empty where they are not known
+    text: str  # the words of the clip in English; empty where they are not known
     seed: int
 
 
@@ -134,7 +135,7 @@ def add_noise(sound: Sound, snr_db: float, seed: int) -> Sound:
 
     White up to 8 kHz, which is as far as any extractor hears: one number then means the same at every sample rate.
     """
-    noise = _white(len(sound.samples), sound.rate, seed)
+    noise = _white(len(sound.samples), sound.rate, _rng("noise", seed))
     return _mixed(sound, noise, _speech_level(sound) * 10 ** (-snr_db / 20))
 
 
@@ -193,8 +194,9 @@ def drop_words(sound: Sound, per_cent: float, words: Alignment, seed: int) -> So
     for word in order[: math.floor(len(order) * per_cent / 100 + 0.5)].tolist():
         heard[round(float(words.starts[word]) * sound.rate) : round(float(words.ends[word]) * sound.rate)] = 0
     gain = _ramped(heard, round(RAMP_SECONDS * sound.rate))
-    quiet = float(np.percentile(_levels(sound), QUIETEST))
-    background = quiet * _white(len(sound.samples), sound.rate, seed)
+    levels = _levels(sound)
+    quiet = max(FAINTEST, float(np.percentile(levels[levels > SILENT], QUIETEST)) if (levels > SILENT).any() else 0.0)
+    background = quiet * _white(len(sound.samples), sound.rate, _rng("drop", seed + 1))
     return _within(gain * sound.samples + (1 - gain) * background, sound.rate)
 
 
@@ -222,16 +224,15 @@ def _levels(sound: Sound) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(np.mean(blocks**2, axis=1)))
 
 
-def _white(count: int, rate: int, seed: int) -> Samples:
-    """(count,) noise, flat up to 8 kHz, at a root mean square of 1; at every rate the same."""
+def _white(count: int, rate: int, rng: np.random.Generator) -> Samples:
+    """(count,) noise, flat up to 8 kHz, at a root mean square of 1; at lower rates the part of it that they hold."""
     import soxr
 
-    rng = _rng("noise", seed)
     noise = rng.standard_normal(math.ceil(count * HEARD_HZ / rate) + 1, dtype=np.float32)
+    noise = noise / np.float32(np.sqrt(np.mean(np.square(noise, dtype=np.float64))))
     if rate != HEARD_HZ:
         noise = np.asarray(soxr.resample(noise, HEARD_HZ, rate), np.float32)
-    noise = np.resize(noise, count)
-    return np.asarray(noise / max(float(np.sqrt(np.mean(np.square(noise, dtype=np.float64)))), SILENT), np.float32)
+    return np.asarray(np.resize(noise, count), np.float32)
 
 
 def _rng(kind: str, seed: int) -> np.random.Generator:
@@ -446,7 +447,7 @@ def _voice(sound: Sound, amount: float, given: Given) -> Sound:
 
 def _drop(sound: Sound, amount: float, given: Given) -> Sound:
     if not given.text.strip():
-        raise MediaError("its words are not known.")
+        raise MediaError("its words are not known, or not English.")
     ready([WORDS_SPHINX.name])
     return drop_words(sound, amount, align(sound, given.text), given.seed)
 
@@ -531,7 +532,7 @@ _ALL = (
         name="freeze",
         sense="video",
         unit="% of the clip",
-        steps=(30, 60, 75, 90, 100),
+        steps=(30, 60, 75, 100),  # beyond three quarters little correlation is left to lose
         least=0,
         most=100,
         summary="the picture stands still in the middle of the clip",

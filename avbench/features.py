@@ -84,7 +84,7 @@ class Alignment:
     known: NDArray[np.bool_]  # (W,) in the dictionary; the others are pronounced by rule
     starts: NDArray[np.float32]  # (W,) seconds
     ends: NDArray[np.float32]  # (W,) seconds
-    goodness: NDArray[np.float32]  # (W,) 0 and less
+    goodness: NDArray[np.float32]  # (W,) about 0 and less
     aligned: bool
     clip_goodness: float  # of all frames, the pauses too
 

@@ -44,7 +44,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from avbench.clip import FRAME_RATE, Sound, read_audio, read_image, read_video, write_clip
-from avbench.errors import AvbenchError, UsageError
+from avbench.errors import AvbenchError, MediaError, UsageError
 from avbench.extract import EXTRACTORS, ready
 from avbench.extract.spelling import words_of
 from avbench.extract.voice_ge2e import RATE, embed_speech, raise_level
@@ -799,7 +799,9 @@ def run(folder: Path, only: str, workers: int) -> bool:
                 print(line(name, figure), flush=True)
                 verdicts += [] if figure.value is None else [BARS[name].holds(figure.value)]
     if not verdicts:
-        raise UsageError(f"{folder}: nothing to measure; expected rows of kind clip, speech or face of several people.")
+        raise UsageError(
+            f"{folder}: nothing to measure; expected rows of kind clip (with sync ok for av_corr), speech or face of several people."
+        )
     return all(verdicts)
 
 
@@ -825,6 +827,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         return 0 if run(given.folder, given.only, check_workers(given.workers)) else 1
+    except MediaError as error:
+        print(f"validity: {error} Mend the file, or take its row out of the table.", file=sys.stderr)
+        return UsageError.exit_code
     except AvbenchError as error:
         print(f"validity: {error}", file=sys.stderr)
         return error.exit_code

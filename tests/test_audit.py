@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avbench import audit as audited
-from avbench.audit import OWN, Audit, Kind, Ladder, audit, curve_of, failures, markdown, text, write
+from avbench.audit import OWN, Audit, Kind, Ladder, audit, curve_of, failures, markdown, text, unjudged, write
 from avbench.cli import app
 from avbench.clip import FRAME_RATE, Sound, write_audio, write_clip, write_image
 from avbench.damage import DAMAGES
@@ -23,19 +23,24 @@ from avbench.errors import SplitError, UsageError
 from avbench.generate import Generated
 from avbench.home import sha256
 from avbench.metrics import METRICS
-from avbench.prepare.clips import clips_split
+from avbench.prepare.clips import ORIGIN, clips_split
 from avbench.report import FIGURES
+from avbench.report import drawing as drawn
 from avbench.report.curves import Chart, Panel, draw
+from avbench.split import load_split
 
 from .line import avbench, run_files
-from .scored import make_run, make_scale, make_split
+from .scored import make_run, make_scale, make_split, pair_json, split_files
 
 LOST = "face not found"
 Cell = float | str | None  # measured, unmeasurable, or not made
 
 
 def ladder(*clips: Sequence[Cell], speakers: Sequence[int] | None = None) -> Ladder:
-    """One row a clip, undamaged first; each clip has a speaker of its own unless they are given."""
+    """One row a clip, undamaged first; each clip has a speaker of its own unless they are given. No clip: two steps."""
+    if not clips:
+        nobody = np.zeros((0, 3), np.bool_)
+        return Ladder(np.zeros((0, 3)), nobody, nobody, np.zeros(0, np.int32))
     return Ladder(
         values=np.array([[cell if isinstance(cell, float) else 0.0 for cell in clip] for clip in clips]),
         measured=np.array([[isinstance(cell, float) for cell in clip] for clip in clips]),
@@ -93,9 +98,7 @@ def test_where_nothing_is_left_there_is_nothing_to_judge() -> None:
     assert [step.holds for step in curve.steps] == [None, True, None]
     assert (curve.right, curve.judged, curve.noticed) == (1, 1, 1)
     assert curve.steps[2].level is None
-    no_clips = np.zeros((0, 3), np.bool_)
-    empty = Ladder(np.zeros((0, 3)), no_clips, no_clips, np.zeros(0, np.int32))
-    nothing = curve_of(empty, -1)
+    nothing = curve_of(ladder(), -1)
     assert [step.level for step in nothing.steps] == [None] * 3
     assert (nothing.judged, nothing.share, nothing.noticed) == (0, None, None)
 
@@ -169,8 +172,8 @@ def test_cross_talk_is_a_share_of_what_own_damage_does(tmp_path: Path) -> None:
             ("av_corr", "noise"): STAYS,
             ("mine", "shift"): STAYS,
             ("mine", "noise"): [[0.9, 0.8, LOST], [0.8, 0.7, 0.6], [0.7, 0.6, 0.5]],
-            ("gop_sphinx", "shift"): [[0.9, 0.5, 0.1], [0.8, 0.5, 0.0]],
-            ("gop_sphinx", "noise"): [[0.9, 0.8, 0.7], [0.8, 0.7, 0.6]],
+            ("words_rejected_sphinx", "shift"): [[0.9, 0.5, 0.1], [0.8, 0.5, 0.0]],
+            ("words_rejected_sphinx", "noise"): [[0.9, 0.8, 0.7], [0.8, 0.7, 0.6]],
         },
     )
     severest = text(found).split("severest")[1].split("Change")[0].splitlines()
@@ -178,7 +181,7 @@ def test_cross_talk_is_a_share_of_what_own_damage_does(tmp_path: Path) -> None:
     assert first["scale"] == ["shift", "noise"]
     assert first["at"] == ["4", "0"]
     assert first["av_corr"] == ["100*", "~-3"]  # 0.04 / 3 up, of 0.4 down
-    assert first["gop_sphinx"] == ["400", "100*"]
+    assert first["words_rejected_sphinx"] == ["400", "100*"]
     assert first["mine"] == ["~-7", "100", "!1"]  # none of its own: of the larger of 0.04 / 3 and 0.2
 
 
@@ -198,7 +201,8 @@ def test_the_command_prints_the_table_and_fails_where_a_scale_does(
     values = {("av_corr", "shift"): FALLS, ("av_corr", "noise"): STAYS}
     made = {
         0: made_audit(tmp_path, values, notices=("a notice",)),
-        1: made_audit(tmp_path, {**values, ("av_corr", "shift"): STAYS}),
+        1: made_audit(tmp_path, {**values, ("av_corr", "shift"): STAYS}, unmade={"too short": 2}),
+        4: made_audit(tmp_path, values, unmade={"too short": 2}),
     }
     for code, found in made.items():
         monkeypatch.setattr(audited, "audit", lambda *_, found=found, **__: found)
@@ -207,7 +211,47 @@ def test_the_command_prints_the_table_and_fails_where_a_scale_does(
         assert done.stdout == text(found)
         assert "wrote" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["audit.csv", "audit.md", "av_corr.png"]
+    blind = made_audit(tmp_path, {**values, ("av_corr", "shift"): []})
+    monkeypatch.setattr(audited, "audit", lambda *_, **__: blind)
+    done = CliRunner().invoke(app, ["audit", "--format", "png"])
+    assert done.exit_code == 4
+    assert "not judged: av_corr under shift" in done.stdout
     assert CliRunner().invoke(app, ["audit", "--format", "gif"]).exit_code == 1  # `main` makes it 2
+
+
+def test_what_was_not_judged_is_never_passed_over(tmp_path: Path) -> None:
+    whole = {("av_corr", "shift"): FALLS, ("av_corr", "noise"): STAYS}
+    blind = made_audit(tmp_path, {**whole, ("av_corr", "shift"): []}, reasons={"av_corr": {"no face": 2}})
+    for said in (text(blind), markdown(blind)):
+        assert "not judged: av" in said
+        assert "2 × no face" in said
+        assert "damage of its own" not in said
+    assert unjudged(blind)
+    assert unjudged(made_audit(tmp_path, whole)) == []
+    other = made_audit(tmp_path, {("mine", "shift"): FALLS, ("mine", "noise"): STAYS})
+    assert "No scale was under damage of its own." in text(other)
+    assert unjudged(other) == []
+
+
+def test_the_range_that_was_tested_is_told(tmp_path: Path) -> None:
+    found = made_audit(tmp_path, {("av_corr", "shift"): FALLS, ("av_corr", "noise"): STAYS})
+    for said in (text(found), markdown(found)):
+        assert "shift 2 to 4 frames, noise 20 to 0 dB SNR" in " ".join(said.split())
+
+
+def test_one_speaker_has_a_sign_of_his_own(tmp_path: Path) -> None:
+    one = {key: clips[:1] for key, clips in {("av_corr", "shift"): FALLS, ("av_corr", "noise"): STAYS}.items()}
+    said = text(made_audit(tmp_path, one))
+    assert "?100*" in said
+    assert "~100*" not in said
+
+
+def test_figures_of_scales_that_are_gone_go_too(tmp_path: Path) -> None:
+    write(made_audit(tmp_path, {("gop_sphinx", "shift"): FALLS, ("gop_sphinx", "noise"): STAYS}))
+    (tmp_path / "mine.svg").write_text("somebody's own")
+    (tmp_path / ".audit.csv.4194999.part").touch()
+    write(made_audit(tmp_path, {("av_corr", "shift"): FALLS, ("av_corr", "noise"): STAYS}))
+    assert {path.name for path in tmp_path.iterdir()} == {"audit.csv", "audit.md", "av_corr.svg", "mine.svg"}
 
 
 def test_the_files_hold_every_number(tmp_path: Path) -> None:
@@ -219,6 +263,12 @@ def test_the_files_hold_every_number(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 3
     last = rows[2]
+    assert (last["split"], last["profile"], last["revision"], last["limit"]) == (
+        "mini@0",
+        "embedded",
+        found.scales[0].revision,
+        "",
+    )
     assert (last["scale"], last["damage"], last["own"], last["step"], last["amount"]) == (
         "av_corr",
         "shift",
@@ -241,10 +291,12 @@ def test_the_files_hold_every_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", FIGURES)
 @pytest.mark.parametrize("count", [1, 4, 10])
 def test_a_figure_of_any_number_of_panels_is_drawn(tmp_path: Path, form: str, count: int) -> None:
-    panel = Panel("blur", "%", True, ("none", "1", "2"), (0.9, 0.5, None), (None, 0.4, None), (None, 0.6, None), (False, True, False), (0, 0, 3), ((0.9, 0.5, None),))  # fmt: skip
+    panel = Panel("blur", "%", True, ("none", "1", "2"), (0.9, 0.5, None), (None, 0.4, None), (None, 0.6, None), (False, True, None), (0, 0, 3), ((0.9, 0.5, None),))  # fmt: skip
     blank = panel._replace(own=False, mean=(None,) * 3, low=(None,) * 3, high=(None,) * 3, speakers=())
     draw(Chart("sim", "Sim, cosine", (panel, *[blank] * (count - 1)), "A note. " * 20), tmp_path / f"figure.{form}")
     assert (tmp_path / f"figure.{form}").stat().st_size > 1000
+    if form == "svg":
+        assert "evenly spaced, not to scale" in (tmp_path / "figure.svg").read_text()
     with pytest.raises(UsageError, match=r"\.png, \.svg, \.pdf"):
         draw(Chart("sim", "Sim", (panel,), ""), tmp_path / "figure.gif")
 
@@ -252,29 +304,85 @@ def test_a_figure_of_any_number_of_panels_is_drawn(tmp_path: Path, form: str, co
 # From score files ------------------------------------------------------------------------------------------------
 
 
-def test_scores_become_ladders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failed clip is lost, one that was not made is not, and one without a value undamaged is in no curve."""
+def scored_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: str, kind: str, **made: Any) -> list[str]:
+    """The split mini with a score of every pair at every step, and no work to do; answers the methods."""
     split = make_split(tmp_path, {"a": "ann", "b": "ben", "c": "cas", "d": "dan"})
-    scale = make_scale("av_corr")
-    place = tmp_path / "out" / "mini"
-    amounts = DAMAGES["shift"].steps
-    names = [audited._method("none", 0.0), *(audited._method("shift", amount) for amount in amounts)]
+    (tmp_path / "media" / "mini").mkdir(parents=True)
+    (tmp_path / "media" / "mini" / "a.mp4").touch()
+    names = [audited._method("none", 0.0), *(audited._method(kind, amount) for amount in DAMAGES[kind].steps)]
+    outcomes = made.get("outcomes") or (lambda number, pair: 0.9 - 0.1 * number)
     for number, name in enumerate(names):
-        values: dict[str, float | str] = dict.fromkeys("abc", 0.9 - 0.1 * number)
-        values |= {"d": LOST} if number == 0 else {"d": 0.5}
-        values |= {"b": LOST} if number == 2 else {}
-        values |= {"c": "c.mp4: not generated: too short"} if number == 3 else {}
-        make_run(place, split, name, {"av_corr": values}, scales=[scale])
-    failed = [(names[3], "c", "c/target.mp4: too short")]
+        values = {pair: outcomes(number, pair) for pair in "abcd"}
+        make_run(tmp_path / "out" / "mini", split, name, {scale: values}, scales=[make_scale(scale)])
+    failed = [(names[number], pair, reason) for number, pair, reason in made.get("failed", ())]
     monkeypatch.setattr(audited, "generate", lambda *_, **__: Generated(0, 0, failed))
     monkeypatch.setattr(audited, "score", lambda *_, **__: None)
-    found = audit(str(tmp_path / "mini"), tmp_path / "out", damages=["shift"], metrics=["av_corr"])
+    return names
+
+
+def audited_mini(tmp_path: Path, scale: str, kind: str, **options: Any) -> Audit:
+    place = tmp_path / "mini", tmp_path / "out"
+    return audit(str(place[0]), place[1], data=tmp_path / "media", damages=[kind], metrics=[scale], **options)
+
+
+def test_scores_become_ladders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed clip is lost, one that was not made is not, and one without a value undamaged is in no curve."""
+    odd = {(0, "d"): LOST, (2, "b"): LOST, (3, "c"): "c.mp4: not generated: too short"}
+
+    def outcome(number: int, pair: str) -> float | str:
+        return odd.get((number, pair), 0.5 if pair == "d" else 0.9 - 0.1 * number)
+
+    scored_clips(
+        tmp_path, monkeypatch, "av_corr", "shift", outcomes=outcome, failed=[(3, "c", "c/target.mp4: too short")]
+    )
+    found = audited_mini(tmp_path, "av_corr", "shift")
     curve = found.curves["av_corr", "shift"]
     assert [step.clips for step in curve.steps[:4]] == [3, 3, 2, 2]
     assert [step.lost for step in curve.steps[:4]] == [0, 0, 1, 0]
     assert curve.steps[3].level == pytest.approx(0.6)
-    assert (found.pairs, found.speakers, found.kinds[0].amounts) == (4, 4, tuple(amounts))
+    assert (found.pairs, found.speakers, found.kinds[0].amounts) == (4, 4, tuple(DAMAGES["shift"].steps))
     assert found.notices == ("1 damaged clip was not made and left out: too short",)
+    assert found.unmade == {"too short": 1}
+    assert "could not be made: too short" in text(found)
+
+
+def test_a_limit_holds_for_what_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though all clips have scores."""
+    scored_clips(tmp_path, monkeypatch, "av_corr", "shift")
+    found = audited_mini(tmp_path, "av_corr", "shift", limit=2)
+    assert [step.clips for step in found.curves["av_corr", "shift"].steps] == [2] * len(
+        found.curves["av_corr", "shift"].steps
+    )
+    assert (found.pairs, found.speakers, found.limit) == (2, 2, 2)
+    assert "|limit:2" in markdown(found)
+    whole = audited_mini(tmp_path, "av_corr", "shift", limit=4)
+    assert whole.limit == 0
+    assert "limit" not in markdown(whole)
+
+
+def test_where_no_clip_is_measurable_the_reasons_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def outcome(number: int, pair: str) -> str:
+        return f"{pair}.mp4: {'no face' if pair == 'd' else 'no mouth'}"
+
+    scored_clips(tmp_path, monkeypatch, "av_corr", "shift", outcomes=outcome)
+    found = audited_mini(tmp_path, "av_corr", "shift", limit=3)
+    assert unjudged(found) == ["av_corr under shift: 3 of 3 clips have no value at none (3 × no mouth)"]
+    assert unjudged(audited_mini(tmp_path, "av_corr", "shift"))[0].endswith("(3 × no mouth, 1 × no face)")
+
+
+def test_only_drop_without_a_transcript_may_fail(tmp_path: Path) -> None:
+    split = split_files(tmp_path / "mini", [pair_json("a"), pair_json("b", transcript=" ")])
+    names = [audited._method("drop", DAMAGES["drop"].steps[0]), audited._method("none", 0.0)]
+    failed = [(name, pair, f"{pair}.mp4: no") for name in names for pair in "ab"]
+    unmade = audited._unmade(load_split(str(split)), Generated(0, 0, failed))
+    assert unmade == {"no": 3}, "b has no words to drop"
+
+
+def test_a_split_without_any_clip_is_refused_before_one_is_made(tmp_path: Path) -> None:
+    make_split(tmp_path, {"a": "ann", "b": "ben"})
+    with pytest.raises(SplitError, match="none of the 2 target clips"):
+        audit(str(tmp_path / "mini"), tmp_path / "out", data=tmp_path / "media", metrics=["av_corr"])
+    assert not (tmp_path / "out").exists()
 
 
 # A folder as a split ---------------------------------------------------------------------------------------------
@@ -313,7 +421,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_clips_of_a_folder_become_pairs(folder: Path, tmp_path: Path) -> None:
     before = run_files(folder)
-    found = clips_split(folder, tmp_path / "out", "embedded")
+    found = clips_split(folder, tmp_path / "out")
     assert run_files(folder) == before
     assert (found.split.name, found.place, found.data) == (
         "my-folder",
@@ -351,26 +459,38 @@ def shown(media: Path, pair: str) -> float:
 
 def test_a_folder_gives_the_same_bytes_anywhere_and_is_made_once(folder: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    clips_split(folder, first, "embedded")
+    clips_split(folder, first)
     made = {path: path.stat().st_mtime_ns for path in first.rglob("*.wav")}
-    clips_split(folder, first, "embedded")
+    clips_split(folder, first)
     assert made == {path: path.stat().st_mtime_ns for path in first.rglob("*.wav")}
-    folder.rename(tmp_path / "x").rename(tmp_path / "moved")
-    (tmp_path / "moved").rename(tmp_path / "y")
-    (tmp_path / "z").mkdir()
-    (tmp_path / "y").rename(tmp_path / "z" / "my folder")
-    clips_split(tmp_path / "z" / "my folder", second, "embedded")
-    assert run_files(first) == run_files(second)
     victim = next(iter(made))
     victim.write_bytes(b"damaged")
-    clips_split(tmp_path / "z" / "my folder", first, "embedded")
+    clips_split(folder, first)
+    (tmp_path / "z").mkdir()
+    moved = folder.rename(tmp_path / "z" / "my folder")
+    clips_split(moved, second)
+    origin = Path("my-folder", ORIGIN)
+    assert (first / origin).read_text() != (second / origin).read_text()
+    (second / origin).write_bytes((first / origin).read_bytes())
     assert run_files(first) == run_files(second)
+
+
+def test_another_folder_of_the_same_name_is_refused(folder: Path, tmp_path: Path) -> None:
+    clips_split(folder, tmp_path / "out")
+    before = run_files(tmp_path / "out")
+    other = tmp_path / "other" / "my folder"
+    other.mkdir(parents=True)
+    clip(other / "a.mp4", 90, 0.2)
+    (other / "MANIFEST.csv").write_text(HEAD + "a.mp4,clip,ann,,,ok,first\n")
+    with pytest.raises(UsageError, match="--out"):
+        clips_split(other, tmp_path / "out")
+    assert run_files(tmp_path / "out") == before
 
 
 def test_a_changed_clip_is_another_split(folder: Path, tmp_path: Path) -> None:
-    before = clips_split(folder, tmp_path, "embedded").split.digest
+    before = clips_split(folder, tmp_path).split.digest
     clip(folder / "b.mp4", 200, 0.3)
-    assert clips_split(folder, tmp_path, "embedded").split.digest != before
+    assert clips_split(folder, tmp_path).split.digest != before
 
 
 @pytest.mark.parametrize(
@@ -389,7 +509,9 @@ def test_a_folder_without_a_clip_to_take_is_refused(folder: Path, tmp_path: Path
         audit(str(folder), tmp_path / "out")
 
 
-def test_what_cannot_be_audited_is_said_before_anything_is_made(folder: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_audited_is_said_before_anything_is_made(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
     with pytest.raises(UsageError, match=r"unknown damage 'blurr'\. Did you mean blur"):
         audit("demo", out, damages=["blurr"])
@@ -399,6 +521,22 @@ def test_what_cannot_be_audited_is_said_before_anything_is_made(folder: Path, tm
         audit("dem", out)
     with pytest.raises(UsageError, match=r"its MANIFEST\.csv names"):
         audit(str(folder), out, data=tmp_path)
+    for wrong, said in (
+        ({"limit": 0}, "limit = 0"),
+        ({"workers": 0}, "workers = 0"),
+        ({"profile": "embeded"}, "unknown profile"),
+        ({"profile": "embeded", "metrics": ["avbench.metrics.av_correlation:AV_CORR"]}, "expected embeded"),
+        ({"metrics": ["av_cor"]}, "unknown metric"),
+        ({"metrics": ["avbench.home:home"]}, "expected an avbench.Metric"),
+        ({"metrics": ["avbench.metrics.av_correlation:AV_CORR"]}, "there is another"),
+    ):
+        options: dict[str, Any] = dict(wrong)
+        with pytest.raises(UsageError, match=said):
+            audit(str(folder), out, **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(drawn, "find_spec", lambda name: None if name == "matplotlib" else True)
+        with pytest.raises(UsageError, match="a figure needs matplotlib"):
+            audit(str(folder), out)
     (folder / "MANIFEST.csv").unlink()
     with pytest.raises(SplitError, match=r"neither split\.toml nor MANIFEST\.csv"):
         audit(str(folder), out)
@@ -429,7 +567,7 @@ def test_an_audit_continues_and_repeats_itself(avbench_home: Path, tmp_path: Pat
 @pytest.mark.slow
 def test_every_embedded_scale_falls_under_damage_of_its_own(avbench_home: Path, tmp_path: Path) -> None:
     """One kind for each, on part of the demo; the whole ladder, the whole demo and real clips are for `avbench audit`."""
-    kinds = ("pitch", "face", "freeze", "noise")
+    kinds = ("pitch", "face", "freeze", "drop")
     assert all(set(own) & set(kinds) for own in OWN.values())
     options = [word for kind in kinds for word in ("--damage", kind)]
     done = avbench("audit", "--out", tmp_path, "--limit", "6", *options, home=avbench_home)

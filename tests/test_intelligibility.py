@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from avbench.clip import Sound, write_clip
 from avbench.extract import WORDS_SPHINX
 from avbench.extract.spelling import letters_to_phones, number_words, phones_of, words_of
-from avbench.extract.words_sphinx import Segment, align, frame_goodness, to_level, word_goodness
+from avbench.extract.words_sphinx import Segment, align, frame_goodness, is_english, to_level, word_goodness
 from avbench.features import Alignment, Features, load, path_of, save
 from avbench.metric import Measured, Sample, Unmeasurable
-from avbench.metrics.intelligibility import GOP_SPHINX, REJECTED_BELOW, WORDS_REJECTED_SPHINX, is_english
+from avbench.metrics.intelligibility import GOP_SPHINX, REJECTED_BELOW, WORDS_REJECTED_SPHINX
 from avbench.puppet import Voice, speak
 from avbench.run import read_scores
 from avbench.score import Scored, score
@@ -80,6 +80,8 @@ def sample(record: Alignment, transcript: str = "said", language: str = "en") ->
         ("50% & more", "fifty percent and more"),
         ("Dr. Who", "doctor who"),
         ("agent 007", "agent zero zero seven"),
+        ("the 1990s and the 90s", "the nineteen nineties and the nineties"),
+        ("9" * 5000, "nine " * 5000),
         ("… — 漢字", ""),
         ("", ""),
     ],
@@ -109,6 +111,7 @@ def test_an_unknown_word_is_pronounced_from_words_that_are_known_else_from_its_l
     assert phones_of("making", known.get) == "M EY K IH NG"
     assert phones_of("colour", known.get) == "K AH L ER"
     assert phones_of("sunflower", known.get) == "S AH N F L AW ER"
+    assert phones_of("wwe", known.get).startswith("D AH B AH L Y UW")
     assert phones_of("bbc", known.get) == "B IY B IY S IY"
     assert phones_of("zib", known.get) == letters_to_phones("zib") == "Z IH B"
 
@@ -199,6 +202,26 @@ def test_words_are_not_found_where_there_is_no_room_for_them(samples: np.ndarray
     assert found.clip_goodness == 0
 
 
+def test_silence_at_the_end_makes_a_clip_neither_better_nor_worse_and_more_speech_makes_it_worse() -> None:
+    rate = spoken().rate
+    longer = Sound(np.concatenate([spoken().samples, np.zeros(3 * rate, np.float32)]), rate)
+    for text in (LINE, OTHER):
+        assert align(longer, text).clip_goodness == pytest.approx(align(spoken(), text).clip_goodness, abs=0.15)
+    more = Sound(np.concatenate([spoken().samples, spoken(OTHER).samples]), rate)
+    assert align(more, LINE).clip_goodness < align(spoken(), LINE).clip_goodness - 0.5
+
+
+def test_hiss_says_no_words() -> None:
+    hiss = Sound(np.random.default_rng(2).normal(0, 0.003, 4 * 16_000).astype(np.float32), 16_000)
+    found = align(hiss, LINE)
+    assert found.clip_goodness < align(spoken(), OTHER).clip_goodness
+    assert (found.goodness < REJECTED_BELOW).all()
+
+
+def test_a_word_of_letters_that_are_not_said_is_found_too() -> None:
+    assert align(spoken(), "hello wwe there").known.tolist() == [True, False, True]
+
+
 def test_no_words_are_aligned_to_nothing() -> None:
     found = align(spoken(), "漢字!")
     assert (found.aligned, len(found.words)) == (False, 0)
@@ -247,8 +270,8 @@ def test_another_language_and_an_empty_transcript_are_unmeasurable(metric: Any) 
         metric.measure(sample(alignment(), transcript=""))
     with pytest.raises(Unmeasurable, match="no words in English letters"):
         metric.measure(sample(alignment(), transcript="漢字"))
-    assert [is_english(tag) for tag in ("en", "en-GB", "en_US", "EN", "", "english", "de", "eng")] == [
-        *[True] * 5, *[False] * 3,
+    assert [is_english(tag) for tag in ("en", "en-GB", "en_US", "EN", "", "English", "eng", "de", "enm")] == [
+        *[True] * 7, *[False] * 2,
     ]  # fmt: skip
 
 

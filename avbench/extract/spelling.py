@@ -35,6 +35,7 @@ ORDINALS = {
     "twelve": "twelfth",
 }
 LARGEST = 10**12  # from here on, digit by digit
+LONGEST = 40  # digits; what is longer is no number
 YEARS = (range(1100, 2000), range(2010, 2100))  # four digits without a comma are said as two pairs
 CURRENCIES = {"$": ("dollar", "dollars"), "£": ("pound", "pounds"), "€": ("euro", "euros")}
 SIGNS = {"%": "percent", "&": "and", "+": "plus", "=": "equals", "@": "at"}
@@ -80,7 +81,9 @@ def phones_of(word: str, lookup: Callable[[str], str | None]) -> str:
     Tried in this order: an ending that is said the same after any word; a spelling of the other side of the ocean;
     letters that can only be named; two words written as one; letter by letter.
     """
-    return _inflected(word, lookup) or _named(word) or _compound(word, lookup) or letters_to_phones(word)
+    return (
+        _inflected(word, lookup) or _named(word) or _compound(word, lookup) or letters_to_phones(word) or _names(word)
+    )
 
 
 # Numbers and signs -----------------------------------------------------------------------------------------------
@@ -99,19 +102,25 @@ def _said(match: re.Match[str]) -> Iterator[str]:
 
 def _amount(match: re.Match[str]) -> Iterator[str]:
     digits = match["number"]
-    whole = int(digits.replace(",", ""))
+    plain = digits.replace(",", "")
+    if len(plain) > LONGEST:
+        yield from (ONES[int(digit)] for digit in plain)
+        return
+    whole = int(plain)
     spoken = number_words(whole)
-    if match["plural"]:  # the 90s
+    is_year = len(digits) == 4 and any(whole in years for years in YEARS)
+    if match["plural"] and not match["decimals"]:  # the 90s, the 1990s
+        if is_year:
+            spoken = [*number_words(whole // 100), *_second_pair(whole % 100)]
         last = spoken[-1]
         yield from [*spoken[:-1], last[:-1] + "ies" if last.endswith("y") else last + "s"]
         return
     if match["ordinal"]:
         yield from [*spoken[:-1], _ordinal(spoken[-1])]
         return
-    plain = not (match["currency"] or match["decimals"] or "," in digits)
     if len(digits) > 1 and digits.startswith("0"):  # a code, not an amount
         yield from (ONES[int(digit)] for digit in digits.replace(",", ""))
-    elif plain and len(digits) == 4 and any(whole in years for years in YEARS):
+    elif is_year and not match["currency"] and not match["decimals"]:
         yield from number_words(whole // 100)
         yield from _second_pair(whole % 100)
     else:
@@ -193,7 +202,12 @@ def _stem(start: str, lookup: Callable[[str], str | None]) -> str | None:
 
 def _named(word: str) -> str:
     """The names of letters, where no vowel holds them together."""
-    return "" if re.search("[aeiouy]", word) else " ".join(NAMES[letter] for letter in word if letter in NAMES)
+    return "" if re.search("[aeiouy]", word) else _names(word)
+
+
+def _names(word: str) -> str:
+    """Letter by letter, as an abbreviation is read."""
+    return " ".join(NAMES[letter] for letter in word if letter in NAMES)
 
 
 def _compound(word: str, lookup: Callable[[str], str | None]) -> str:

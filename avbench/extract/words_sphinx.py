@@ -3,12 +3,13 @@
     sound → mono, 16 kHz, fixed level → senones of PocketSphinx's English model, 100 frames a second
       best path through the words of the text  (pauses anywhere, any pronunciation in the dictionary)   A(t)
       best path through phones in any order                                                             F(t)
-    goodness of the clip = mean over all frames of ln A(t) - ln F(t), nats
+    goodness of the clip = mean of ln A(t) - ln F(t), nats, over all frames but those that both paths call a pause
     goodness of a word = its sum over the n frames that the word got / (n + 5)
 
-Conventions. Both paths are scored against the same senones, all of them computed on every frame (`compallsen`), so that
-the difference is that of the constraints alone. No language model takes part: the free phones are the 42 of the model
-out of context. Words in context may explain a frame a little better than they do, so that goodness can be above 0.
+Conventions. Both paths are scored against the same senones, all of them computed on every frame (`compallsen`). No
+language model takes part: the free phones are the 42 of the model out of context. Words in context may explain a frame a
+little better than they do, so that goodness can be above 0. What is said besides the words counts in the clip's
+goodness; silence does not, or a clip could be made better by saying little and then nothing.
 Nothing is pruned: where the text has no path it cannot be said in that time, and is not aligned. The five frames added
 to a word's are as many in doubt: a word of three phones squeezed into 90 ms tells less than one of half a second.
 PocketSphinx gives the score of a segment as a linear density of its integer scores shifted by ten bits: its
@@ -34,7 +35,17 @@ if TYPE_CHECKING:
 
     from ..clip import Sound
 
-__all__ = ["FRAME_RATE", "RATE", "WORDS_SPHINX", "Segment", "align", "frame_goodness", "to_level", "word_goodness"]
+__all__ = [
+    "FRAME_RATE",
+    "RATE",
+    "WORDS_SPHINX",
+    "Segment",
+    "align",
+    "frame_goodness",
+    "is_english",
+    "to_level",
+    "word_goodness",
+]
 
 WORDS_SPHINX = Feature("words_sphinx", "audio", Alignment, reads_text=True)
 
@@ -77,7 +88,7 @@ def align(sound: Sound, text: str) -> Alignment:
     clip_goodness = 0.0
     if aligned:
         differences = frame_goodness(path, loop)
-        clip_goodness = float(np.float32(differences.mean()))
+        clip_goodness = float(np.float32(differences[~_both_pause(path, loop)].mean()))
         for number, segment in enumerate(spoken):
             starts[number] = segment.first / FRAME_RATE
             ends[number] = segment.end / FRAME_RATE
@@ -93,6 +104,11 @@ def align(sound: Sound, text: str) -> Alignment:
     )
 
 
+def is_english(language: str) -> bool:
+    """Whether a language tag (en, en-GB, en_US, eng) is of English; one that is not given is taken for it."""
+    return language.strip().lower().replace("_", "-").partition("-")[0] in ("", "en", "eng", "english")
+
+
 def frame_goodness(path: Sequence[Segment], loop: Sequence[Segment]) -> NDArray[np.float64]:
     """(F,) nats per frame: by how much the path through the text explains each frame better than free phones do.
 
@@ -106,6 +122,15 @@ def frame_goodness(path: Sequence[Segment], loop: Sequence[Segment]) -> NDArray[
 def word_goodness(differences: NDArray[np.float64], word: Segment) -> float:
     """Nats per frame of a word, DOUBT_FRAMES of no difference taken in."""
     return float(differences[word.first : word.end].sum()) / (word.end - word.first + DOUBT_FRAMES)
+
+
+def _both_pause(path: Sequence[Segment], loop: Sequence[Segment]) -> NDArray[np.bool_]:
+    """(F,) whether neither path has anything to say at a frame."""
+    pauses = np.ones((2, path[-1].end), np.bool_)
+    for silent, segments, is_pause in zip(pauses, (path, loop), (_is_filler, _is_silence), strict=True):
+        for segment in segments:
+            silent[segment.first : segment.end] = is_pause(segment)
+    return np.asarray(pauses.all(axis=0))
 
 
 def to_level(samples: NDArray[np.float32]) -> NDArray[np.int16]:
@@ -140,7 +165,7 @@ def _paths(sound: Sound, names: Sequence[str]) -> tuple[list[Segment], list[Segm
 def _decoded(decoder: Decoder, content: bytes) -> list[Segment]:
     """The best path of the active search through a whole sound; empty where there is none.
 
-    A new stream forgets the noise that was heard before, and a sound given whole is normalised by its own mean.
+    The estimate of the noise that was heard before is forgotten, and a sound given whole is normalised by its own mean.
     """
     decoder.reinit_feat()
     decoder.start_utt()
@@ -164,6 +189,10 @@ def _spread(segments: Sequence[Segment]) -> NDArray[np.float64]:
 def _is_filler(segment: Segment) -> bool:
     """A pause or noise: <sil>, [NOISE]."""
     return segment.name[0] in "<[("
+
+
+def _is_silence(phone: Segment) -> bool:
+    return phone.name == "SIL"
 
 
 @functools.cache

@@ -23,6 +23,7 @@ from .. import damage
 from ..clip import read_audio, read_video, write_clip
 from ..damage import Given, shift_sound
 from ..errors import SplitError
+from ..extract.words_sphinx import is_english
 
 if TYPE_CHECKING:
     from . import Item
@@ -63,7 +64,8 @@ def damaged(kind: str, amount: float) -> Callable[[Item, Path], None]:
     damage.check_amount(kind, amount)
 
     def make(item: Item, path: Path) -> None:
-        given = Given(other=item.stranger, text=item.transcript, seed=item.seed)
+        text = item.transcript if is_english(item.language) else ""  # which is all that can be found in a sound
+        given = Given(other=item.stranger, text=text, seed=item.seed)
         damage.damaged(_given(item.truth, item), path, [(kind, amount)], given)
 
     return make

@@ -1,6 +1,6 @@
 """Are the words of the transcript what is said? Forced alignment, held against phones in any order.
 
-    gop_sphinx             goodness of pronunciation of the whole clip: mean over its frames, pauses too
+    gop_sphinx             goodness of pronunciation of the whole clip: mean over its frames, without pauses
     words_rejected_sphinx  share of the words whose own goodness is below -2.3 nats per frame
 
 Conventions. Goodness is `Alignment`'s: about 0 where the words explain the sound as well as free phones do, further
@@ -15,10 +15,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..extract import WORDS_SPHINX
+from ..extract.words_sphinx import is_english
 from ..features import Alignment
 from ..metric import Card, Measured, Metric, Sample, Unmeasurable
 
-__all__ = ["GOP_SPHINX", "REJECTED_BELOW", "WORDS_REJECTED_SPHINX", "clip_goodness", "is_english", "words_rejected"]
+__all__ = ["GOP_SPHINX", "REJECTED_BELOW", "WORDS_REJECTED_SPHINX", "clip_goodness", "words_rejected"]
 
 REJECTED_BELOW = -2.3  # nats per frame
 
@@ -35,11 +36,6 @@ def clip_goodness(alignment: Alignment) -> Measured:
 def words_rejected(alignment: Alignment) -> Measured:
     """Per cent of the words, 0 to 100; 100 where they are not found."""
     return Measured(100.0 * float(_rejected(alignment).mean()), _detail(alignment))
-
-
-def is_english(language: str) -> bool:
-    """Whether a language tag (en, en-GB, en_US) is of English; one that is not given is taken for it."""
-    return language.strip().lower().replace("_", "-").partition("-")[0] in ("", "en")
 
 
 def _rejected(alignment: Alignment) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -77,12 +73,12 @@ _SOURCE = "forced alignment with PocketSphinx 5; goodness of pronunciation after
 _CONFOUNDS = (
     "not a word error rate, and no estimate of one: nothing is recognised. It tells right words from wrong ones and ranks "
     "methods; noise, a room or a codec lowers it while every listener still understands. At 10 dB of white noise it still "
-    "tells right from wrong (AUC 0.98), at 0 dB hardly (0.75), where recognisers and people manage",
+    "tells right from wrong (AUC 0.98), at 0 dB hardly (0.75)",
     "the model learned American read speech: other accents, children, singing, whispering and synthetic voices lose "
     "goodness for how they sound. Hold a method against `truth` on the same split, never against other speakers",
     "words that sound alike cannot be told apart, short ones (a, of, the) hardly at all",
     "names and new words that the dictionary lacks are pronounced by rule, wrongly at times; `out_of_dictionary` counts "
-    "them",
+    "them. Figures are read in one way (1999: nineteen ninety nine)",
     "English only: transcripts in another language are unmeasurable, one without a language is taken for English",
 )
 
@@ -101,7 +97,7 @@ GOP_SPHINX = Metric(
         question="How well do the words of the transcript explain the sound of the clip?",
         recipe="16 kHz mono at -26 dBFS; the best path through the transcript's words (pauses anywhere, any pronunciation "
         "of the dictionary) and the best path through phones in any order, over the same acoustic scores; mean difference "
-        "of log likelihoods over all frames of 10 ms.",
+        "of log likelihoods over all frames of 10 ms that are no pause in both.",
         source=_SOURCE,
         range="clean recordings: -0.8 to 1.1 with their own text (90 % of them), -1.5 with a quarter of the words replaced, "
         "-5.8 with another text (medians); with white noise at 10 dB -0.9, -1.7 and -2.6: noise draws all to the middle",

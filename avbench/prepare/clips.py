@@ -2,6 +2,7 @@
 
     FOLDER/MANIFEST.csv → OUT/FOLDER/splits/FOLDER/{split.toml,pairs.jsonl}
                           OUT/FOLDER/media/FOLDER/PAIR/{target.*,voice.wav,face.png}
+                          OUT/FOLDER/folder.sha256     of the folder's path: another one of the name is refused
 
 Conventions. Each row of kind `clip` that shows somebody is a pair; one whose `sync` is neither "ok" nor empty is left
 out, since moving its sound says nothing. A pair's target is the clip, byte for byte; its voice another recording of the
@@ -24,7 +25,7 @@ from typing import NamedTuple
 import msgspec
 
 from ..clip import FRAME_RATE, probe, read_audio, read_image, read_video, write_audio, write_image
-from ..errors import MediaError, SplitError
+from ..errors import MediaError, SplitError, UsageError
 from ..home import atomic, package_version, sha256, sweep
 from ..run import lock
 from ..split import MEDIA, Pair, Prompt, Split, load_split, media_root
@@ -32,8 +33,10 @@ from ..workers import Progress, Report, notes, silent
 from . import Prepared, read_prepared
 from .manifest import MANIFEST, Entry, read_manifest
 
-__all__ = ["Clips", "clips_split"]
+__all__ = ["ORIGIN", "PROFILE", "Clips", "clips_split"]
 
+ORIGIN = "folder.sha256"
+PROFILE = "embedded"  # that of every such split: its digest must not depend on what it is scored with
 RECIPE = 1  # raise it when the same folder would give other bytes
 IN_SYNC = ("ok", "")
 RESERVED = ("run", "scales")  # ids that no pair may have
@@ -57,8 +60,11 @@ class _Plan(NamedTuple):
     face: Entry
 
 
-def clips_split(folder: Path, out: Path, profile: str, report: Report = silent) -> Clips:
-    """Writes the split and its media below `out`, unless they are there. SplitError: no clip, or a bad file."""
+def clips_split(folder: Path, out: Path, report: Report = silent) -> Clips:
+    """Writes the split and its media below `out`, unless they are there.
+
+    SplitError: no clip, or a bad file. UsageError: what is there was made from another folder.
+    """
     entries = read_manifest(folder)
     plans, notices = _plans(folder, entries)
     name = _name(folder.absolute().name) or "clips"
@@ -66,6 +72,7 @@ def clips_split(folder: Path, out: Path, profile: str, report: Report = silent) 
     head, root = place / "splits" / name, place / "media" / name
     recipe = _recipe(plans)
     with lock(root, "prepare", notes(report, "prepare")):
+        _claim(place, folder)
         if not _is_there(root, recipe):
             try:
                 files = _media(root, plans, report)
@@ -75,7 +82,7 @@ def clips_split(folder: Path, out: Path, profile: str, report: Report = silent) 
         known = read_prepared(root)
         assert known is not None
         _write_text(head / "pairs.jsonl", "".join(_line(plan, known.files) for plan in plans))
-        _write_text(head / "split.toml", _head(plans, profile))
+        _write_text(head / "split.toml", _head(plans))
     split = load_split(str(head))
     assert media_root(split, place / "media") == root
     return Clips(split, place, place / "media", tuple(notices))
@@ -154,6 +161,20 @@ def _recipe(plans: Sequence[_Plan]) -> str:
     return f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]}:{RECIPE}"
 
 
+def _claim(place: Path, folder: Path) -> None:
+    """Writes down whose place this is; UsageError where it is another folder's."""
+    mine, record = (
+        hashlib.sha256(str(folder.resolve()).encode(errors="surrogateescape")).hexdigest() + "\n",
+        place / ORIGIN,
+    )
+    if record.is_file() and record.read_text(errors="replace") != mine:
+        raise UsageError(
+            f"{place}: made from another folder than {folder}; expected one folder of this name. "
+            "Give each its own --out, or remove what is there."
+        )
+    _write_text(record, mine)
+
+
 def _is_there(root: Path, recipe: str) -> bool:
     known = read_prepared(root)
     return (
@@ -204,13 +225,13 @@ def _line(plan: _Plan, files: dict[str, str]) -> str:
     return msgspec.json.encode(pair).decode() + "\n"
 
 
-def _head(plans: Sequence[_Plan], profile: str) -> str:
+def _head(plans: Sequence[_Plan]) -> str:
     """split.toml; a JSON string is one of TOML, too. Length and size are the first clip's: no method is asked for them."""
     info = probe(plans[0].clip.path)
     fields = {
         "title": "Clips of a folder",
         "description": f"Every clip of a folder with a {MANIFEST} whose sound and picture belong together.",
-        "profile": profile,
+        "profile": PROFILE,
         "consent": f"not known to avbench; see {MANIFEST}",
         "licence": f"not known to avbench; see {MANIFEST}",
         "frames": round(info.seconds * FRAME_RATE),

@@ -88,14 +88,17 @@ def compare(text: str, names: Sequence[str]) -> dict[str, Sound]:
 
 
 def voice_of(language: str) -> str:
-    """espeak-ng's own voice of a language as tags name it (`en`, `pt-BR`); where a region has none, the language's."""
+    """espeak-ng's own voice of a language as tags name it (`en`, `pt-BR`); where a region has none, the language's.
+
+    A language that is not given is taken for English, as everywhere.
+    """
     _, data = _espeak()
     known = _languages(data)
-    tag = language.lower()
+    tag = language.strip().lower().replace("_", "-") or "en"
     for wanted in (tag, tag.partition("-")[0]):
         if wanted in known:
             return known[wanted]
-    raise SplitError(f"espeak-ng speaks no language {language!r}. Known: {', '.join(sorted(known))}.")
+    raise SplitError(f"espeak-ng speaks no language {language!r}; expected one of the {len(known)} tags of its voices.")
 
 
 @functools.cache

@@ -1,7 +1,8 @@
 """One scale under every kind of damage: small panels that share an axis, from undamaged to severe.
 
     thin lines   one speaker each              band     95 % interval of the mean change from undamaged
-    thick line   mean over speakers            dotted   the undamaged level: where the band has left it, the marker is filled
+    thick line   mean over speakers            dotted   the undamaged level
+    filled dot   the band has left that level  cross    no band to judge by
 
 The damage that the scale is there for stands first, in blue within a bold frame; all other damage is grey. Nothing is
 told by colour alone. Letters are drawn as shapes, so that a figure looks the same everywhere, and the same numbers give
@@ -23,6 +24,7 @@ __all__ = ["Chart", "Panel", "draw"]
 COLUMNS = 5
 WIDTH, NARROWEST = 7.2, 3.5  # inches: the text of a page, and one column of it
 LETTERS = 23  # of the note, an inch
+SPACING = "Steps are evenly spaced, not to scale."
 ROW = 1.55  # inches
 OWN, OTHER = "#0072B2", "#4D4D4D"  # blue of Okabe and Ito; dark grey
 STYLE: dict[str, Any] = {
@@ -53,7 +55,7 @@ class Panel(NamedTuple):
     mean: Levels  # None where no clip could be measured
     low: Levels  # of the interval around `mean`; None where there is none
     high: Levels
-    sure: tuple[bool, ...]  # whether the change from undamaged is beyond noise
+    sure: tuple[bool | None, ...]  # whether the change from undamaged is beyond noise; None without an interval
     lost: tuple[int, ...]  # clips that became unmeasurable
     speakers: tuple[Levels, ...]  # one a speaker
 
@@ -77,7 +79,8 @@ def draw(chart: Chart, path: Path) -> None:
         from matplotlib.figure import Figure
 
         wide = max(NARROWEST, WIDTH * columns / COLUMNS)
-        note = textwrap.wrap(chart.note, round(LETTERS * wide))
+        said = f"{chart.note} {SPACING}"
+        note = textwrap.wrap(said, round(LETTERS * wide))
         figure = Figure(figsize=(wide, 0.6 + 0.1 * len(note) + ROW * rows), layout="constrained")
         FigureCanvasAgg(figure)
         grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
@@ -89,7 +92,7 @@ def draw(chart: Chart, path: Path) -> None:
         figure.suptitle(chart.title, fontsize=8.5, fontweight="bold")
         figure.supylabel(chart.axis, fontsize=7)
         figure.supxlabel("\n".join(note), fontsize=5.5, color=OTHER)
-        save(figure, path, f"avbench audit: {chart.title}", chart.note)
+        save(figure, path, f"avbench audit: {chart.title}", said)
 
 
 def _panel(axes: Any, panel: Panel) -> None:
@@ -103,8 +106,10 @@ def _panel(axes: Any, panel: Panel) -> None:
     axes.plot(places, _gapped(panel.mean), color=colour, linewidth=wide)
     for place, level, sure in zip(places, panel.mean, panel.sure, strict=True):
         if level is not None:
-            face = colour if sure else "white"
-            axes.plot(place, level, marker="o", markersize=3.2, color=colour, markerfacecolor=face, markeredgewidth=0.7)
+            sign, face = "x" if sure is None else "o", colour if sure else "white"
+            axes.plot(
+                place, level, marker=sign, markersize=3.2, color=colour, markerfacecolor=face, markeredgewidth=0.7
+            )
     for place, lost in zip(places, panel.lost, strict=True):
         if lost:
             axes.text(place, 0.02, f"{lost}×", transform=axes.get_xaxis_transform(), fontsize=5, ha="center")
