@@ -99,8 +99,8 @@ GOP_SPHINX = Metric(
         "of the dictionary) and the best path through phones in any order, over the same acoustic scores; mean difference "
         "of log likelihoods over all frames of 10 ms that are no pause in both.",
         source=_SOURCE,
-        range="clean recordings: -0.8 to 1.1 with their own text (90 % of them), -1.5 with a quarter of the words replaced, "
-        "-5.8 with another text (medians); with white noise at 10 dB -0.9, -1.7 and -2.6: noise draws all to the middle",
+        range="about 0 and less: clean recordings of read speech with their own text lie between -1 and 0, with another text "
+        "below -5; synthetic voices with their own text at -1 to -3, and noise draws everything towards the middle",
         confounds=(
             *_CONFOUNDS,
             "unmeasurable where the words do not fit into the sound at all (silence, a clip cut short): "
