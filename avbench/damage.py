@@ -57,7 +57,6 @@ BLOCK_SECONDS = 0.02  # over which levels are taken
 ACTIVE_DB = 16.0  # below the loudest blocks; P.56 has 15.9 below the level that it finds
 LOUDEST, QUIETEST = 95, 5  # percentiles of blocks
 SILENT = 1e-6  # full scale = 1; -120 dBFS
-FAINTEST = 3e-4  # -70 dBFS: what a quiet recording has for a background
 HEARD_HZ = 16_000  # sample rate at which every extractor of sound listens
 RAMP_SECONDS = 0.01
 FOLLOWED_FRAMES = 3  # from the nearest frame in which the face was detected
@@ -133,7 +132,7 @@ def shift_sound(sound: Sound, frames: float) -> Sound:
 def add_noise(sound: Sound, snr_db: float, seed: int) -> Sound:
     """White noise, `snr_db` below the active level of the speech.
 
-    White up to 8 kHz, which is as far as any extractor hears: one number then means the same at every sample rate.
+    White up to 8 kHz, which is as far as any extractor hears: one number means the same at every rate of 16 kHz or more.
     """
     noise = _white(len(sound.samples), sound.rate, _rng("noise", seed))
     return _mixed(sound, noise, _speech_level(sound) * 10 ** (-snr_db / 20))
@@ -194,8 +193,7 @@ def drop_words(sound: Sound, per_cent: float, words: Alignment, seed: int) -> So
     for word in order[: math.floor(len(order) * per_cent / 100 + 0.5)].tolist():
         heard[round(float(words.starts[word]) * sound.rate) : round(float(words.ends[word]) * sound.rate)] = 0
     gain = _ramped(heard, round(RAMP_SECONDS * sound.rate))
-    levels = _levels(sound)
-    quiet = max(FAINTEST, float(np.percentile(levels[levels > SILENT], QUIETEST)) if (levels > SILENT).any() else 0.0)
+    quiet = float(np.percentile(_levels(sound), QUIETEST))
     background = quiet * _white(len(sound.samples), sound.rate, _rng("drop", seed + 1))
     return _within(gain * sound.samples + (1 - gain) * background, sound.rate)
 
@@ -225,14 +223,14 @@ def _levels(sound: Sound) -> NDArray[np.float64]:
 
 
 def _white(count: int, rate: int, rng: np.random.Generator) -> Samples:
-    """(count,) noise, flat up to 8 kHz, at a root mean square of 1; at lower rates the part of it that they hold."""
+    """(count,) noise, flat up to 8 kHz or as far as the rate goes, at a root mean square of 1."""
     import soxr
 
     noise = rng.standard_normal(math.ceil(count * HEARD_HZ / rate) + 1, dtype=np.float32)
-    noise = noise / np.float32(np.sqrt(np.mean(np.square(noise, dtype=np.float64))))
     if rate != HEARD_HZ:
         noise = np.asarray(soxr.resample(noise, HEARD_HZ, rate), np.float32)
-    return np.asarray(np.resize(noise, count), np.float32)
+    noise = np.resize(noise, count)
+    return np.asarray(noise / max(float(np.sqrt(np.mean(np.square(noise, dtype=np.float64)))), SILENT), np.float32)
 
 
 def _rng(kind: str, seed: int) -> np.random.Generator:

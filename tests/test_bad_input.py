@@ -29,7 +29,9 @@ FACE = ("face_sim_dlib", "face_sim_dlib_ref", "lip_motion_dlib")
 VOICE = ("spk_sim_ge2e", "spk_sim_ge2e_ref")
 BOTH = ("av_corr",)
 MOVING = ("lip_motion_dlib", "av_corr")
-ALL = (*FACE, *VOICE, *BOTH)
+WORDS = ("gop_sphinx", "words_rejected_sphinx")
+SOUND = (*VOICE, *WORDS)
+ALL = (*FACE, *SOUND, *BOTH)
 
 Frames = NDArray[np.uint8]
 Samples = NDArray[np.float32]
@@ -189,6 +191,8 @@ def turn_quarter(path: Path) -> None:
 FRAMES = "frames; at least 25"
 SPEECH = "s of speech"
 FACES = "sampled frames"
+# Where nothing is said every word is rejected, and there is no goodness.
+UNSAID: dict[str, str | None] = {"gop_sphinx": "not aligned", "words_rejected_sphinx": None}
 
 # case → scale → None for a value, or what the reason must contain beside the file's name
 EXPECTED: dict[str, dict[str, str | None]] = {
@@ -196,10 +200,10 @@ EXPECTED: dict[str, dict[str, str | None]] = {
     "cut_short": dict.fromkeys(ALL, "truncated"),
     "empty": dict.fromkeys(ALL, "an empty file"),
     "text": dict.fromkeys(ALL, "cannot be decoded"),
-    "no_audio": dict.fromkeys(FACE) | dict.fromkeys((*VOICE, *BOTH), "holds no audio"),
-    "no_video": dict.fromkeys(VOICE) | dict.fromkeys((*FACE, *BOTH), "holds no video"),
-    "one_frame": dict.fromkeys(FACE[:2]) | dict.fromkeys(VOICE, SPEECH) | dict.fromkeys(MOVING, FRAMES),
-    "short": dict.fromkeys(FACE[:2]) | dict.fromkeys(VOICE, SPEECH) | dict.fromkeys(MOVING, FRAMES),
+    "no_audio": dict.fromkeys(FACE) | dict.fromkeys((*SOUND, *BOTH), "holds no audio"),
+    "no_video": dict.fromkeys(SOUND) | dict.fromkeys((*FACE, *BOTH), "holds no video"),
+    "one_frame": dict.fromkeys(FACE[:2]) | dict.fromkeys(VOICE, SPEECH) | dict.fromkeys(MOVING, FRAMES) | UNSAID,
+    "short": dict.fromkeys(FACE[:2]) | dict.fromkeys(VOICE, SPEECH) | dict.fromkeys(MOVING, FRAMES) | UNSAID,
     "variable_rate": dict.fromkeys(ALL),
     "sixty_fps": dict.fromkeys(ALL),
     "four_k": dict.fromkeys(ALL),
@@ -207,11 +211,11 @@ EXPECTED: dict[str, dict[str, str | None]] = {
     "mono": dict.fromkeys(ALL),
     "surround": dict.fromkeys(ALL),
     "eight_khz": dict.fromkeys(ALL),
-    "silence": dict.fromkeys(FACE) | dict.fromkeys(VOICE, SPEECH) | dict.fromkeys(BOTH, "silence"),
+    "silence": dict.fromkeys(FACE) | dict.fromkeys(VOICE, SPEECH) | dict.fromkeys(BOTH, "silence") | UNSAID,
     "clipping": dict.fromkeys(ALL),
-    "no_face": dict.fromkeys(VOICE) | dict.fromkeys((*FACE, *BOTH), FACES),
+    "no_face": dict.fromkeys(SOUND) | dict.fromkeys((*FACE, *BOTH), FACES),
     "two_faces": dict.fromkeys(ALL),
-    "face_leaves": dict.fromkeys(VOICE) | dict.fromkeys((*FACE, *BOTH), FACES),
+    "face_leaves": dict.fromkeys(SOUND) | dict.fromkeys((*FACE, *BOTH), FACES),
 }
 
 
