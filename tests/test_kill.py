@@ -105,10 +105,10 @@ import avbench.extract
 undisturbed = avbench.extract.extract
 
 
-def extract(path, sense, names):
+def extract(path, sense, names, *text):
     with open(os.environ["BEGUN"], "a") as log:
         log.write(f"{path} {sense}\\n")
-    return undisturbed(path, sense, names)
+    return undisturbed(path, sense, names, *text)
 
 
 avbench.extract.extract = extract
