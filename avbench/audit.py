@@ -47,8 +47,8 @@ from .report.drawing import FIGURES, drawing
 from .report.markdown import escape
 from .results import Results, load
 from .run import Overwrite
-from .score import score
-from .split import Split, known_splits, load_split, media_path, media_root
+from .score import check_media, score
+from .split import Split, known_splits, load_split
 from .stats import mean_interval
 from .workers import Report, check_workers, silent
 
@@ -192,7 +192,8 @@ def audit(
     profile = profile or (PROFILE if loaded is None else loaded.head.profile)
     scales = _scales(profile, metrics)
     target = _copied(Path(split), out, report) if loaded is None else _Target(loaded, data, out / loaded.name, ())
-    _check_media(target)
+    if not target.split.head.prepare:  # else they are still to be made
+        check_media(target.split, target.data)
     names = {(kind.name, amount): _method(kind.name, amount) for kind in kinds for amount in kind.amounts}
     methods, runs = [_method(NONE, 0.0), *names.values()], target.place / "runs"
     made = generate(
@@ -352,16 +353,6 @@ def _loaded(split: str, data: Path | None) -> Split | None:
 def _copied(folder: Path, out: Path, report: Report) -> _Target:
     clips = clips_split(folder, out, report)
     return _Target(clips.split, clips.data, clips.place, clips.notes)
-
-
-def _check_media(target: _Target) -> None:
-    """A split none of whose clips is there means a wrong folder; those of a recipe are still to be made."""
-    split, data = target.split, target.data
-    if not split.head.prepare and not any(media_path(split, pair, "target", data).is_file() for pair in split.pairs):
-        raise SplitError(
-            f"{media_root(split, data)}: none of the {len(split.pairs)} target clips of split {split.name} is there. "
-            "Give the folder that holds them: --data FOLDER, with the split's name below it."
-        )
 
 
 def _scales(profile: str, metrics: Sequence[str]) -> list[str]:

@@ -45,7 +45,7 @@ from .run import (
 from .split import Pair, Split, known_splits, load_split, media_path, media_root
 from .workers import Progress, Report, check_workers, notes, run_jobs, silent
 
-__all__ = ["Scored", "score"]
+__all__ = ["Scored", "check_media", "score"]
 
 SCORES = "scores.jsonl"
 
@@ -119,7 +119,7 @@ def score(
     for split in known.values():
         prepare(split, data, workers, report)
         if any(set(metric.needs) - {"clip"} for metric in asked[split.name]):
-            _check_media(split, data)
+            check_media(split, data)
     for folder in home("features").glob("*"):
         sweep(folder)
     with ExitStack() as held:
@@ -217,7 +217,7 @@ def _imported(text: str) -> Metric:
     return found
 
 
-def _check_media(split: Split, data: Path | None) -> None:
+def check_media(split: Split, data: Path | None) -> None:
     """A split none of whose clips is there means a wrong folder, not as many failures."""
     if not any(media_path(split, pair, "target", data).is_file() for pair in split.pairs):
         raise SplitError(
