@@ -24,12 +24,12 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .clip import DECODE, FRAME_RATE, Sound, probe, read_audio, read_video, stream_sha256, write_clip
+from .clip import FRAME_RATE, Sound, probe, read_audio, read_video, stream_sha256, write_clip
 from .errors import MediaError, UsageError, unknown
-from .extract import FACES_DLIB, WORDS_SPHINX, ready, revision
+from .extract import FACES_DLIB, WORDS_SPHINX, ready, stored_at
 from .extract.faces_dlib import MAX_SIDE, faces_of
 from .extract.words_sphinx import align
-from .features import Alignment, Faces, load, path_of, save
+from .features import Alignment, Faces, load, save
 
 __all__ = [
     "DAMAGES",
@@ -412,8 +412,7 @@ def _other(given: Given) -> Path:
 
 def _faces_of_clip(clip: Path) -> Faces:
     """From the store of features, where `score` keeps them, else extracted and left there."""
-    content, recipe = f"video:{stream_sha256(clip, 'video')}", f"{revision(FACES_DLIB.name)}+decode:{DECODE}"
-    stored = path_of(content, recipe)
+    stored = stored_at(stream_sha256(clip, "video"), "video", FACES_DLIB.name)
     faces = load(stored, Faces)
     if faces is None:
         faces = faces_of(read_video(clip, max_side=MAX_SIDE))

@@ -26,9 +26,17 @@ __all__ = [
     "Faces",
     "Feature",
     "Features",
+    "LipTracks",
+    "Reads",
     "Record",
     "Sense",
+    "SoundMeaning",
+    "SoundWindows",
+    "SpeakerEmbedding",
     "SpeechEnergy",
+    "SyncTracks",
+    "TextMeaning",
+    "Transcript",
     "Voice",
     "load",
     "path_of",
@@ -37,7 +45,8 @@ __all__ = [
 
 DTYPE = "float32"
 
-Sense = Literal["video", "audio", "image"]
+Sense = Literal["video", "audio", "both", "image", "text"]  # both: picture and sound of one clip
+Reads = Literal["", "transcript", "language"]  # what of the pair is read beside the medium
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +98,100 @@ class Alignment:
     clip_goodness: float  # of all frames, the pauses too
 
 
-Record = Faces | Voice | SpeechEnergy | Alignment
+@dataclasses.dataclass(frozen=True)
+class SpeakerEmbedding:
+    """What a speaker network makes of a whole sound: no voice activity, no trimming."""
+
+    embedding: NDArray[np.float32]  # (D,) as it leaves the network; all zero where the sound is too short
+    seconds: float
+    peak: float  # largest absolute sample, full scale = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class LipTracks:
+    """Every face of a clip that can be followed long enough, and what the lip half of SyncNet makes of each.
+
+    The K tracks stand one after the other in the concatenated arrays: frames `starts[k]` to `ends[k]` (exclusive) of
+    the clip at 25 fps, in the order in which they were found. Window v of a track shows its frames v to v + 4.
+    """
+
+    frames: int  # of the clip
+    starts: NDArray[np.int32]  # (K,) first frame
+    ends: NDArray[np.int32]  # (K,) frame after the last
+    detected: NDArray[np.int32]  # (K,) frames on which the detector ran and found this face
+    confidence: NDArray[np.float32]  # (K,) mean of the detector's scores, 0 to 1
+    boxes: NDArray[np.float32]  # (sum of lengths, 3) centre x, centre y, half side s of each frame, pixels, smoothed
+    lips: NDArray[np.float32]  # (sum of windows, D), each track has max(0, length - 4) windows
+    faces_seen: int  # detections in all frames together, those of no track as well
+
+
+@dataclasses.dataclass(frozen=True)
+class SoundWindows:
+    """What the sound half of SyncNet makes of a clip's sound: window v is heard with video frames v to v + 4."""
+
+    embeddings: NDArray[np.float32]  # (W, D)
+    samples: int  # at 16 kHz
+    peak: float  # largest absolute sample, full scale = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class SyncTracks:
+    """Lips and sound of every track, cut and coded anew as the published pipeline does."""
+
+    tracks: NDArray[np.int32]  # (K, 2) first frame, frame after the last, of the transcoded clip
+    detected: NDArray[np.int32]  # (K,)
+    confidence: NDArray[np.float32]  # (K,)
+    windows: NDArray[np.int32]  # (K,) windows that lips and sound both have
+    lips: NDArray[np.float32]  # (sum of windows, D)
+    sounds: NDArray[np.float32]  # (sum of windows, D)
+    frames: int  # of the transcoded clip: one more than it had, where it has sound
+    faces_seen: int
+    peak: float
+
+
+@dataclasses.dataclass(frozen=True)
+class SoundMeaning:
+    """A sound in the space that CLAP shares between sounds and sentences."""
+
+    embedding: NDArray[np.float32]  # (D,) unit length; all zero where there is no sound
+    windows: int  # of 10 s, whose mean it is
+    peak: float  # largest absolute sample, full scale = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class TextMeaning:
+    """The audible parts of a prompt in the same space."""
+
+    environment: NDArray[np.float32]  # (D,) unit length; all zero where the prompt says nothing
+    manner: NDArray[np.float32]  # (D,) likewise
+    combined: NDArray[np.float32]  # (D,) likewise, of both in one sentence
+    tokens: NDArray[np.int32]  # (3,) length of each text in tokens, before any cut
+
+
+@dataclasses.dataclass(frozen=True)
+class Transcript:
+    """What a speech recogniser reads out of a sound."""
+
+    text: str
+    tokens: int  # that it wrote
+    compression: float  # bytes of the text over bytes of the same, zlib; beyond 2.4 it repeats itself
+    seconds: float  # of sound
+    peak: float  # largest absolute sample, full scale = 1
+
+
+Record = (
+    Faces
+    | Voice
+    | SpeechEnergy
+    | Alignment
+    | SpeakerEmbedding
+    | LipTracks
+    | SoundWindows
+    | SyncTracks
+    | SoundMeaning
+    | TextMeaning
+    | Transcript
+)
 R = TypeVar("R", bound=Record)
 
 
@@ -100,7 +202,7 @@ class Feature(Generic[R]):
     name: str  # the extractor's name, e.g. "faces_dlib"
     sense: Sense  # which stream it reads
     record: type[R]
-    reads_text: bool = False  # whether the text that should be said is read, too
+    reads: Reads = ""
 
 
 class Features:

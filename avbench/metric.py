@@ -17,13 +17,19 @@ import msgspec
 from .features import Feature, Features
 from .split import Prompt
 
-__all__ = ["PROFILES", "Card", "Measured", "Metric", "Sample", "Scale", "Source", "Unmeasurable"]
+__all__ = ["PROFILES", "Aggregate", "Card", "Measured", "Metric", "Sample", "Scale", "Source", "Unmeasurable"]
 
 PROFILES = {
+    "authors": "what the released code of ID-LoRA's authors does; where they released none, a stated assumption",
+    "community": "the field's usual recipe, written down and pinned",
     "embedded": "networks from the package index alone: no GPU, no account, no model hub",
 }
 
-Source = Literal["clip", "target", "voice", "face"]
+Source = Literal["clip", "target", "voice", "face", "prompt"]
+
+
+# mean: of clips. corpus: of words, each clip weighing as much as `words` in its rows' detail says.
+Aggregate = Literal["mean", "corpus"]
 
 
 class Unmeasurable(Exception):
@@ -44,7 +50,7 @@ class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     direction: Literal["higher", "lower", "none"]  # which way is better
     digits: Annotated[int, msgspec.Meta(ge=0, le=9)]  # decimals in a table
     order: int  # place among the columns
-    aggregate: Literal["mean"]
+    aggregate: Aggregate
     tolerance: float  # largest difference that another machine may show
     revision: str  # changes whenever a score would change
 
@@ -64,7 +70,7 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """What a metric sees of one generated clip. `voice` and `face` are the given references.
+    """What a metric sees of one generated clip. `voice` and `face` are the given references, `wording` is the prompt's features.
 
     `transcript` is what should be said, in `language` (empty where the split does not say which).
     """
@@ -76,6 +82,7 @@ class Sample:
     prompt: Prompt
     transcript: str
     language: str
+    wording: Features = Features({})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,4 +112,4 @@ class Metric:
     needs: Mapping[Source, tuple[Feature[Any], ...]]
     measure: Callable[[Sample], float | Measured]
     card: Card
-    aggregate: Literal["mean"] = "mean"
+    aggregate: Aggregate = "mean"

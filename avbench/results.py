@@ -18,7 +18,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -56,6 +56,7 @@ class Scores:
 
     measured: NDArray[np.int32]  # (K,) pairs
     values: NDArray[np.float64]  # (K,) in the scale's unit
+    weights: NDArray[np.float64]  # (K,) what each counts: 1, or its words where the scale is of a corpus
     failed: NDArray[np.int32]  # (F,) pairs
     reasons: tuple[str, ...]  # (F,)
 
@@ -118,7 +119,7 @@ def load(
     else:
         pairs, speakers = [pair.id for pair in known.pairs], [pair.speaker for pair in known.pairs]
     scores = {
-        (source.entry.method, scale.name): _scores(source, _Group(label, profile, scale.name, scale.revision), pairs)
+        (source.entry.method, scale.name): _scores(source, label, scale, pairs)
         for source in sources
         for scale in scales
     }
@@ -143,19 +144,23 @@ def load(
 
 
 def aggregate(scale: Scale, scores: Scores) -> float:
-    """The scale's number for one method: the mean over measured clips (of the exact sum). ValueError where there is none."""
+    """The scale's number for one method: the mean over measured clips, or over their words (of exact sums).
+
+    ValueError where there is none.
+    """
     if not len(scores.values):
         raise ValueError(f"{scale.name}: no measured clip to take the {scale.aggregate} of")
-    return math.fsum(scores.values) / len(scores.values)
+    return math.fsum(scores.values * scores.weights) / math.fsum(scores.weights)
 
 
 def speaker_means(results: Results, scores: Scores) -> SpeakerMeans:
-    """Means over the measured clips of each speaker."""
-    of = results.speaker_of[scores.measured]
-    clips = np.bincount(of, minlength=len(results.speakers))
-    sums = np.bincount(of, weights=scores.values, minlength=len(results.speakers))
+    """Means over the measured clips of each speaker, clips weighing as in the scale's own number."""
+    of, count = results.speaker_of[scores.measured], len(results.speakers)
+    clips = np.bincount(of, minlength=count)
+    sums = np.bincount(of, weights=scores.values * scores.weights, minlength=count)
+    weights = np.bincount(of, weights=scores.weights, minlength=count)
     heard = np.flatnonzero(clips)
-    return SpeakerMeans(heard.astype(np.int32), sums[heard] / clips[heard], clips[heard].astype(np.int32))
+    return SpeakerMeans(heard.astype(np.int32), sums[heard] / weights[heard], clips[heard].astype(np.int32))
 
 
 # What the folders hold -------------------------------------------------------------------------------------------
@@ -175,6 +180,12 @@ class _Place(NamedTuple):
         return f"`{shlex.join([*words, '--split', self.split, *options])}`"
 
 
+class _Detail(msgspec.Struct, gc=False):
+    """What a table needs of a row's detail; somebody else's metric may mean something else by the word."""
+
+    words: Any = None
+
+
 class _Row(msgspec.Struct, gc=False):
     """What a table needs of a score row."""
 
@@ -188,6 +199,7 @@ class _Row(msgspec.Struct, gc=False):
     revision: str
     value: float | None = None
     failure: str | None = None
+    detail: _Detail | None = None
 
     def __post_init__(self) -> None:
         if (self.value is None) == (self.failure is None):
@@ -210,6 +222,7 @@ class _Outcome(msgspec.Struct, gc=False):
     media: tuple[str, str]  # sha256 of the target, and of the references
     value: float | None
     failure: str | None
+    words: Any
 
 
 class _Source(NamedTuple):
@@ -301,6 +314,7 @@ def _groups(folder: Path, strings: dict[str, str]) -> dict[_Group, dict[str, _Ou
             media.setdefault(digests, digests),
             row.value,
             None if row.failure is None else keep(row.failure, row.failure),
+            None if row.detail is None else row.detail.words,
         )
     return groups
 
@@ -455,7 +469,8 @@ def _pairs_of_rows(sources: Sequence[_Source], label: str, profile: str) -> tupl
     return pairs, [found[pair] for pair in pairs]
 
 
-def _scores(source: _Source, of: _Group, pairs: Sequence[str]) -> Scores:
+def _scores(source: _Source, label: str, scale: Scale, pairs: Sequence[str]) -> Scores:
+    of = _Group(label, scale.profile, scale.name, scale.revision)
     outcomes = source.groups.get(of, {})
     stranger = outcomes.keys() - set(pairs)
     if stranger:
@@ -465,12 +480,28 @@ def _scores(source: _Source, of: _Group, pairs: Sequence[str]) -> Scores:
         )
     found = [(number, outcomes[pair]) for number, pair in enumerate(pairs) if pair in outcomes]
     measured = [(number, outcome.value) for number, outcome in found if outcome.value is not None]
+    weights = [
+        1.0 if scale.aggregate == "mean" else _words(source, of, pairs[number], outcome)
+        for number, outcome in found
+        if outcome.value is not None
+    ]
     failed = [(number, outcome.failure) for number, outcome in found if outcome.failure is not None]
     return Scores(
         measured=np.array([number for number, _ in measured], dtype=np.int32),
         values=np.array([value for _, value in measured], dtype=np.float64),
+        weights=np.array(weights, dtype=np.float64),
         failed=np.array([number for number, _ in failed], dtype=np.int32),
         reasons=tuple(reason for _, reason in failed),
+    )
+
+
+def _words(source: _Source, of: _Group, pair: str, outcome: _Outcome) -> float:
+    """How many words a clip counts for in a corpus."""
+    if isinstance(outcome.words, int | float) and 0 < outcome.words < math.inf:
+        return float(outcome.words)
+    raise UsageError(
+        f"{source.run.folder}: the row of {of.scale} on pair {pair!r} has words = {outcome.words!r} in its detail; expected "
+        "a number above 0, as its numbers are added up over words. Score again."
     )
 
 

@@ -1,7 +1,7 @@
 """Clips × metrics → rows in scores.jsonl.
 
 First the features: every stream that a metric needs and the store lacks is decoded once and extracted once,
-whichever methods and pairs share it. As soon as all features of a clip are there its metrics are measured, and
+whichever methods, pairs and metrics share it. As soon as all features of a clip are there its metrics are measured, and
 its rows are appended. `Unmeasurable` is caught here and nowhere else: the row then carries the reason.
 """
 
@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from .clip import DECODE, stream_sha256
+from .clip import stream_sha256
 from .errors import AvbenchError, MediaError, SplitError, UsageError, unknown
-from .extract import extract, ready, revision
-from .features import Feature, Features, Record, Sense, load, path_of, save
+from .extract import EXTRACTORS, Engine, Medium, engine_of, extract, ready, stored_at
+from .features import Feature, Features, Record, Sense, load, save
 from .home import FileDigests, home, imported, sweep
 from .metric import Measured, Metric, Sample, Scale, Source, Unmeasurable
 from .metrics import METRICS, scale_of, select
@@ -42,12 +42,13 @@ from .run import (
     write_run,
     write_scales,
 )
-from .split import Pair, Split, known_splits, load_split, media_path, media_root
-from .workers import Progress, Report, check_workers, notes, run_jobs, silent
+from .split import Pair, Prompt, Split, known_splits, load_split, media_path, media_root
+from .workers import Progress, Report, check_workers, cpu_workers, notes, run_jobs, silent
 
 __all__ = ["Scored", "check_media", "score"]
 
 SCORES = "scores.jsonl"
+WORKERS_ON_GPU = 2  # while one decodes, the other computes; each holds its own networks
 
 
 class Scored(NamedTuple):
@@ -63,7 +64,7 @@ class Scored(NamedTuple):
 
 
 class _Stream(NamedTuple):
-    """One stream, by content: the same in every file that carries it. With a text, where that is read with it."""
+    """One stream, by content: the same in every file that carries it. With what of the pair is read with it, if anything."""
 
     content_sha256: str
     sense: Sense
@@ -71,11 +72,19 @@ class _Stream(NamedTuple):
 
 
 class _Job(NamedTuple):
-    """What a worker does with one stream."""
+    """What a worker does with one file or prompt: the extractors that each of its streams lacks."""
+
+    source: Path | Prompt
+    names: Mapping[_Stream, tuple[str, ...]]
+    engine: Engine
+
+
+class _Part(NamedTuple):
+    """What came of one stream."""
 
     stream: _Stream
-    path: Path  # a file that carries it
-    names: tuple[str, ...]  # extractors
+    seconds: float
+    failure: str  # why it cannot be decoded, if it cannot
 
 
 class _Todo(NamedTuple):
@@ -85,10 +94,11 @@ class _Todo(NamedTuple):
     pair: Pair
     row: ScoreRow  # the key of its rows, with scale and revision left empty
     metrics: list[Metric]
-    paths: Mapping[Source, Path]
+    sources: Mapping[Source, Path | Prompt]
 
 
 class _Options(NamedTuple):
+    engine: Engine
     data: Path | None
     overwrite: Overwrite
     limit: int | None
@@ -104,18 +114,26 @@ def score(
     profile: str | None = None,
     metrics: Sequence[str] = (),
     data: Path | None = None,
+    device: str = "auto",
+    untrained: bool = False,
     overwrite: Overwrite = "never",
     limit: int | None = None,
     workers: int | None = None,
     report: Report = silent,
 ) -> Scored:
-    """Scores every METHOD/SPLIT below `runs` whose split is known, on the split's profile unless another is given."""
+    """Scores every METHOD/SPLIT below `runs` whose split is known, on the split's profile unless another is given.
+
+    `untrained` puts tiny random networks in the place of those that are told where to run: it tries the line, and its
+    numbers are refused by every table.
+    """
     if limit is not None and limit < 1:
         raise UsageError(f"limit = {limit}; expected 1 or more.")
-    workers = check_workers(workers)
     chosen, known, skipped = _choose(runs, splits, methods)
     asked = {name: _metrics(profile or split.head.profile, metrics) for name, split in known.items()}
-    ready(list(dict.fromkeys(name for found in asked.values() for metric in found for name in _features(metric))))
+    names = list(dict.fromkeys(name for found in asked.values() for metric in found for name in _features(metric)))
+    engine = _engine(names, device, untrained)
+    ready(names, engine)
+    workers = _workers_on(engine, workers)
     for split in known.values():
         prepare(split, data, workers, report)
         if any(set(metric.needs) - {"clip"} for metric in asked[split.name]):
@@ -126,7 +144,7 @@ def score(
         for run in chosen:
             held.enter_context(lock(run.folder, "score", notes(report, "score")))
             sweep(run.folder)
-        return _score(chosen, known, asked, _Options(data, overwrite, limit, workers, report), skipped)
+        return _score(chosen, known, asked, _Options(engine, data, overwrite, limit, workers, report), skipped)
 
 
 def _score(
@@ -142,7 +160,7 @@ def _score(
     for run in chosen:
         split = known[run.split]
         metrics = asked[run.split]
-        scales = {metric.name: scale_of(metric) for metric in metrics}
+        scales = {metric.name: scale_of(metric, options.engine) for metric in metrics}
         rows = read_scores(run.folder)
         write_scales(run.folder, scales.values())
         if options.limit is not None:
@@ -154,10 +172,10 @@ def _score(
                 continue
             lacking = [metric for metric in metrics if _lacks(rows, row, scales[metric.name], options.overwrite)]
             if lacking:
-                todos.append(_Todo(run, pair, row, lacking, _paths(run, split, pair, options.data)))
+                todos.append(_Todo(run, pair, row, lacking, _sources(run, split, pair, options.data)))
             else:
                 kept += 1
-    plan = _Plan(todos, digests)
+    plan = _Plan(todos, digests, options.engine)
     failures = _work(todos, plan, options)
     for run in chosen:
         _finish(run, known[run.split], options, digests)
@@ -209,6 +227,21 @@ def _features(metric: Metric) -> list[str]:
     return [feature.name for features in metric.needs.values() for feature in features]
 
 
+def _engine(names: Sequence[str], device: str, untrained: bool) -> Engine:
+    """Where the networks of these extractors run. UsageError where none of them can be tried untrained."""
+    movable = [name for name in names if EXTRACTORS[name].on_engine]
+    if untrained and not movable:
+        raise UsageError(f"untrained: {', '.join(names)} come with their networks; there is nothing to stand in for.")
+    return engine_of(device if movable else "cpu", untrained)
+
+
+def _workers_on(engine: Engine, workers: int | None) -> int:
+    """As many as asked for; else one a CPU, or a few that share a GPU, each with networks of its own on it."""
+    if workers is None and engine.accelerated:
+        return min(cpu_workers(), WORKERS_ON_GPU)
+    return check_workers(workers)
+
+
 def _imported(text: str) -> Metric:
     """`module:NAME` → the Metric of that name."""
     found = imported("metric", text)
@@ -235,20 +268,31 @@ class _Digests(FileDigests):
 
     def read(self, todo: _Todo, source: Source, feature: Feature[Any]) -> _Stream:
         """What an extractor reads of one of a clip's files. MediaError where the file has no such stream."""
-        stream = self.stream(todo.paths[source], _sense(source, feature))
-        return stream._replace(text=todo.pair.transcript) if feature.reads_text else stream
+        medium = todo.sources[source]
+        if isinstance(medium, Prompt):
+            return _Stream(hashlib.sha256(msgspec.json.encode(medium)).hexdigest(), "text")
+        stream = self.stream(medium, _sense(source, feature))
+        return stream._replace(text=getattr(todo.pair, feature.reads)) if feature.reads else stream
 
     def stream(self, path: Path, sense: Sense) -> _Stream:
         """MediaError where the file has no such stream."""
         if (path, sense) not in self._streams:
             try:
-                self._streams[path, sense] = _Stream(stream_sha256(path, sense), sense)
+                self._streams[path, sense] = _Stream(_content(path, sense), sense)
             except MediaError as error:
                 self._streams[path, sense] = error
         found = self._streams[path, sense]
         if isinstance(found, MediaError):
             raise found
         return found
+
+
+def _content(path: Path, sense: Sense) -> str:
+    """The digest of all that an extractor of that sense reads of a file."""
+    if sense == "both":
+        return hashlib.sha256(f"{stream_sha256(path, 'video')}{stream_sha256(path, 'audio')}".encode()).hexdigest()
+    assert sense != "text"
+    return stream_sha256(path, sense)
 
 
 def _paths(run: Run, split: Split, pair: Pair, data: Path | None) -> dict[Source, Path]:
@@ -258,6 +302,10 @@ def _paths(run: Run, split: Split, pair: Pair, data: Path | None) -> dict[Source
         "voice": media_path(split, pair, "voice", data),
         "face": media_path(split, pair, "face", data),
     }
+
+
+def _sources(run: Run, split: Split, pair: Pair, data: Path | None) -> dict[Source, Path | Prompt]:
+    return {**_paths(run, split, pair, data), "prompt": pair.prompt}
 
 
 def _row(run: Run, split: Split, pair: Pair, data: Path | None, digests: _Digests) -> ScoreRow | None:
@@ -301,10 +349,11 @@ def _on(row: ScoreRow, scale: Scale) -> ScoreRow:
 class _Plan:
     """Which streams must still be extracted, for which features, and which clips wait for each."""
 
-    def __init__(self, todos: Sequence[_Todo], digests: _Digests) -> None:
+    def __init__(self, todos: Sequence[_Todo], digests: _Digests, engine: Engine) -> None:
         self.digests = digests
+        self.engine = engine
         self.names: dict[_Stream, dict[str, None]] = {}  # extractors that each stream lacks
-        self.paths: dict[_Stream, Path] = {}
+        self.sources: dict[_Stream, Path | Prompt] = {}
         self.open: list[set[_Stream]] = []  # per clip, the streams that it waits for
         self.failures: dict[_Stream, str] = {}  # streams that cannot be decoded
         self._stored: dict[tuple[_Stream, str], bool] = {}
@@ -312,24 +361,27 @@ class _Plan:
             self.open.append({stream for metric in todo.metrics for stream in self._lacking(todo, metric)})
 
     def jobs(self) -> list[_Job]:
-        """One job for each stream, in the order in which the clips come."""
-        return [_Job(stream, self.paths[stream], tuple(names)) for stream, names in self.names.items()]
+        """One job for each file and prompt, in the order in which the clips come: none is decoded twice."""
+        jobs: dict[Path | Prompt, dict[_Stream, tuple[str, ...]]] = {}
+        for stream, names in self.names.items():
+            jobs.setdefault(self.sources[stream], {})[stream] = tuple(names)
+        return [_Job(source, names, self.engine) for source, names in jobs.items()]
 
     def _lacking(self, todo: _Todo, metric: Metric) -> Iterator[_Stream]:
-        for source, feature, path in _needs(todo, metric):
+        for source, feature, medium in _needs(todo, metric):
             try:
                 stream = self.digests.read(todo, source, feature)
             except MediaError:
                 continue  # said again, with its reason, when the clip is measured
             if not self._is_stored(stream, feature):
-                self.paths.setdefault(stream, path)
+                self.sources.setdefault(stream, medium)
                 self.names.setdefault(stream, {})[feature.name] = None
                 yield stream
 
     def _is_stored(self, stream: _Stream, feature: Feature[Any]) -> bool:
         key = (stream, feature.name)
         if key not in self._stored:
-            self._stored[key] = load(_stored_at(stream, feature.name), feature.record) is not None
+            self._stored[key] = load(_place(stream, feature.name, self.engine), feature.record) is not None
         return self._stored[key]
 
 
@@ -359,41 +411,51 @@ def _work(todos: Sequence[_Todo], plan: _Plan, options: _Options) -> Counter[str
         if not streams:
             finish(number)
     with closing(run_jobs(_extract, plan.jobs(), options.workers)) as extracted:
-        for job, (seconds, failure) in extracted:
-            if failure:
-                plan.failures[job.stream] = failure
-            first = todos[waiting[job.stream][0]]
-            cost = {"stage": "extract", "pair": first.pair.id, "features": job.names, "seconds": round(seconds, 3)}
-            append_costs(first.run.folder, [cost])
-            for number in waiting[job.stream]:
-                plan.open[number].discard(job.stream)
-                if not plan.open[number]:
-                    finish(number)
+        for job, parts in extracted:
+            for part in parts:
+                first = todos[waiting[part.stream][0]]
+                names, seconds = job.names[part.stream], round(part.seconds, 3)
+                cost = {"stage": "extract", "pair": first.pair.id, "features": names, "seconds": seconds}
+                append_costs(first.run.folder, [cost])
+                if part.failure:
+                    plan.failures[part.stream] = part.failure
+                for number in waiting[part.stream]:
+                    plan.open[number].discard(part.stream)
+                    if not plan.open[number]:
+                        finish(number)
     return failures
 
 
-def _extract(job: _Job) -> tuple[float, str]:
-    """Runs in a worker: one decoding, all features of a stream into the store; or why it cannot be decoded."""
+def _extract(job: _Job) -> list[_Part]:
+    """Runs in a worker: each stream is decoded once, and its features go into the store; or why it cannot be decoded."""
+    medium = Medium(job.source)
+    return [_extracted(medium, stream, names, job.engine) for stream, names in job.names.items()]
+
+
+def _extracted(medium: Medium, stream: _Stream, names: Sequence[str], engine: Engine) -> _Part:
     begun = time.perf_counter()
     failure = ""
     try:
-        records = extract(job.path, job.stream.sense, job.names, job.stream.text)
-        if stream_sha256(job.path, job.stream.sense) != job.stream.content_sha256:
-            raise UsageError(f"{job.path}: changed while it was being scored. Let it be finished, and score again.")
+        records = extract(medium, stream.sense, names, stream.text, engine)
+        if isinstance(medium.source, Path) and _content(medium.source, stream.sense) != stream.content_sha256:
+            raise UsageError(
+                f"{medium.source}: changed while it was being scored. Let it be finished, and score again."
+            )
         for name, record in records.items():
-            save(_stored_at(job.stream, name), record)
+            save(_place(stream, name, engine), record)
     except MediaError as error:
-        failure = _problem(error, job.path)
-    return time.perf_counter() - begun, failure
+        assert isinstance(medium.source, Path)
+        failure = _problem(error, medium.source)
+    return _Part(stream, time.perf_counter() - begun, failure)
 
 
-def _needs(todo: _Todo, metric: Metric) -> Iterator[tuple[Source, Feature[Any], Path]]:
-    """Every feature that a metric asks for, with the file that it comes from, where that file is there."""
+def _needs(todo: _Todo, metric: Metric) -> Iterator[tuple[Source, Feature[Any], Path | Prompt]]:
+    """Every feature that a metric asks for, with what it comes from, where that is there."""
     for source, features in metric.needs.items():
-        path = todo.paths[source]
-        if path.is_file():
+        medium = todo.sources[source]
+        if isinstance(medium, Prompt) or medium.is_file():
             for feature in features:
-                yield source, feature, path
+                yield source, feature, medium
 
 
 def _sense(source: Source, feature: Feature[Any]) -> Sense:
@@ -401,8 +463,8 @@ def _sense(source: Source, feature: Feature[Any]) -> Sense:
     return "image" if source == "face" else feature.sense
 
 
-def _stored_at(stream: _Stream, name: str) -> Path:
-    return path_of(f"{stream.sense}:{stream.content_sha256}", f"{revision(name)}+decode:{DECODE}", stream.text)
+def _place(stream: _Stream, name: str, engine: Engine) -> Path:
+    return stored_at(stream.content_sha256, stream.sense, name, stream.text, engine)
 
 
 # Rows ------------------------------------------------------------------------------------------------------------
@@ -411,7 +473,7 @@ def _stored_at(stream: _Stream, name: str) -> Path:
 def _measured(todo: _Todo, plan: _Plan) -> Iterator[ScoreRow]:
     """One row for each metric that the clip still needs: a value, or the reason why there is none."""
     for metric in todo.metrics:
-        row = _on(todo.row, scale_of(metric))
+        row = _on(todo.row, scale_of(metric, plan.engine))
         try:
             yield _valued(row, metric.measure(_sample(todo, metric, plan)))
         except Unmeasurable as reason:
@@ -422,7 +484,7 @@ def _measured(todo: _Todo, plan: _Plan) -> Iterator[ScoreRow]:
             if f"{metric.profile}/{metric.name}" in METRICS:
                 raise  # a fault of ours
             raise UsageError(
-                f"metric {metric.name} on {todo.run.folder / todo.pair.id}.mp4: {type(error).__name__}: {error}. A metric "
+                f"metric {metric.name} on {todo.sources['clip']}: {type(error).__name__}: {error}. A metric "
                 "answers a finite number, or Measured(value, detail), or raises Unmeasurable(reason)."
             ) from error
 
@@ -440,26 +502,30 @@ def _valued(row: ScoreRow, answer: float | Measured) -> ScoreRow:
 
 def _sample(todo: _Todo, metric: Metric, plan: _Plan) -> Sample:
     """The features that a metric asks for; Unmeasurable names the file where one cannot be had."""
-    records: dict[Source, dict[str, Record]] = {"clip": {}, "target": {}, "voice": {}, "face": {}}
+    records: dict[Source, dict[str, Record]] = {source: {} for source in todo.sources}
     for source, features in metric.needs.items():
-        path = todo.paths[source]
-        _check_file(todo, source, path, plan.digests)
+        medium = todo.sources[source]
+        if isinstance(medium, Path):
+            _check_file(todo, source, medium, plan.digests)
         for feature in features:
             try:
                 stream = plan.digests.read(todo, source, feature)
             except MediaError as error:
-                raise Unmeasurable(_problem(error, path), source) from error
+                assert isinstance(medium, Path)
+                raise Unmeasurable(_problem(error, medium), source) from error
             if stream in plan.failures:
                 raise Unmeasurable(plan.failures[stream], source)
-            record = load(_stored_at(stream, feature.name), feature.record)
+            place = _place(stream, feature.name, plan.engine)
+            record = load(place, feature.record)
             if record is None:
-                raise AvbenchError(f"{_stored_at(stream, feature.name)}: vanished or damaged meanwhile. Run it again.")
+                raise AvbenchError(f"{place}: vanished or damaged meanwhile. Run it again.")
             records[source][feature.name] = record
     return Sample(
         clip=Features(records["clip"]),
         target=Features(records["target"]),
         voice=Features(records["voice"]),
         face=Features(records["face"]),
+        wording=Features(records["prompt"]),
         prompt=todo.pair.prompt,
         transcript=todo.pair.transcript,
         language=todo.pair.language,
@@ -482,8 +548,10 @@ def _problem(error: MediaError, path: Path) -> str:
 
 
 def _named(todo: _Todo, source: Source) -> str:
-    """A file by its name in its folder of clips or media."""
-    return todo.paths["clip"].name if source == "clip" else f"{source} {getattr(todo.pair, source)}"
+    """A file by its name in its folder of clips or media; the prompt by that word."""
+    if source == "clip":
+        return f"{todo.pair.id}.mp4"
+    return source if source == "prompt" else f"{source} {getattr(todo.pair, source)}"
 
 
 def _finish(run: Run, split: Split, options: _Options, digests: _Digests) -> None:

@@ -192,7 +192,7 @@ def _caption(results: Results, gaps: bool, marked: bool) -> str:
     words = [
         f"{results.title.rstrip('.')}.",
         f"Split {results.split}: {pairs} pair{'s' * (pairs != 1)}, {speakers} speaker{'s' * (speakers != 1)}.",
-        f"Profile {results.profile}; each number is the mean over measured clips"
+        f"Profile {results.profile}; each number is the mean over measured clips{_corpora(results)}"
         + (f" (n/{pairs} beside it where fewer than {pairs})." if gaps else "."),
         "Higher (↑) is better." if directions >= {"higher"} and "lower" not in directions else "",
         "Lower (↓) is better." if directions >= {"lower"} and "higher" not in directions else "",
@@ -201,6 +201,12 @@ def _caption(results: Results, gaps: bool, marked: bool) -> str:
         results.note,
     ]
     return " ".join(word for word in words if word)
+
+
+def _corpora(results: Results) -> str:
+    """Which scales are not means of clips."""
+    names = [scale.label for scale in results.scales if scale.aggregate == "corpus"]
+    return f", of {' and '.join(names)} over their words" if names else ""
 
 
 def _signature(results: Results, scale: Scale) -> str:

@@ -23,6 +23,8 @@ from .errors import UsageError, WorkerDied
 
 __all__ = ["Progress", "Report", "check_workers", "cpu_workers", "notes", "run_jobs", "silent", "stop_run"]
 
+LOOK_UP_SECONDS = 0.1  # how long an interrupt may go unnoticed
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -82,16 +84,16 @@ def run_jobs(
     """
     workers = check_workers(workers)
     queue = iter(jobs)
-    with _one_thread_each():
+    with _one_thread_each(), _interrupts_between_jobs() as check_interrupt:
         while True:
             lost: list[Job] = []
             with _pool(workers) as pool:
-                yield from _until_broken(pool, task, queue, workers, lost)
+                yield from _until_broken(pool, task, queue, _Crew(workers, check_interrupt), lost)
             if not lost:
                 return
             if died is None:
                 stop_run(lost[0])
-            yield from _one_by_one(task, lost, died)
+            yield from _one_by_one(task, lost, died, check_interrupt)
 
 
 def stop_run(job: object) -> NoReturn:
@@ -102,14 +104,21 @@ def stop_run(job: object) -> NoReturn:
     )
 
 
+class _Crew(NamedTuple):
+    """How many jobs are in flight at once, and what raises KeyboardInterrupt where one is due."""
+
+    at_once: int
+    check_interrupt: Callable[[], None]
+
+
 def _until_broken(
-    pool: ProcessPoolExecutor, task: Callable[[Job], Result], queue: Iterator[Job], at_once: int, lost: list[Job]
+    pool: ProcessPoolExecutor, task: Callable[[Job], Result], queue: Iterator[Job], crew: _Crew, lost: list[Job]
 ) -> Iterator[tuple[Job, Result]]:
     """Works the queue off; where a worker dies, the jobs that were in flight are added to `lost`."""
     pending: dict[Future[Result], Job] = {}
     exhausted = False
     while True:
-        while not exhausted and not lost and len(pending) < at_once:
+        while not exhausted and not lost and len(pending) < crew.at_once:
             try:
                 job = next(queue)
             except StopIteration:
@@ -121,7 +130,8 @@ def _until_broken(
                 lost.append(job)
         if not pending:
             return
-        for future in wait(pending, return_when=FIRST_COMPLETED).done:
+        crew.check_interrupt()
+        for future in wait(pending, timeout=LOOK_UP_SECONDS, return_when=FIRST_COMPLETED).done:
             job = pending.pop(future)
             try:
                 result = future.result()
@@ -132,7 +142,10 @@ def _until_broken(
 
 
 def _one_by_one(
-    task: Callable[[Job], Result], jobs: Sequence[Job], died: Callable[[Job], Result]
+    task: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    died: Callable[[Job], Result],
+    check_interrupt: Callable[[], None],
 ) -> Iterator[tuple[Job, Result]]:
     """Nobody can say which of several jobs killed a worker; one at a time, the one that does it again is known."""
     left = list(jobs)
@@ -142,7 +155,10 @@ def _one_by_one(
             while left and alive:
                 job = left.pop(0)
                 try:
-                    result = pool.submit(task, job).result()
+                    future = pool.submit(task, job)
+                    while not wait([future], timeout=LOOK_UP_SECONDS).done:
+                        check_interrupt()
+                    result = future.result()
                 except BrokenProcessPool:
                     result, alive = died(job), False
                 yield job, result
@@ -166,6 +182,31 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_between_jobs() -> Iterator[Callable[[], None]]:
+    """Yields a function that raises KeyboardInterrupt where Ctrl-C was pressed meanwhile.
+
+    Raised wherever it strikes, it may leave one of the pool's locks held, and the pool would wait for it for ever. A
+    handler of somebody else's, and a thread that gets no signals, are left alone.
+    """
+    pressed = threading.Event()
+
+    def check() -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield check
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: pressed.set())
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    check()
 
 
 @contextmanager

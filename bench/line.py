@@ -58,7 +58,7 @@ def steps(clip: Path, transcript: str, repeats: int) -> None:
         made = Path(folder) / "made.mp4"
         show("encode", seconds(lambda: write_clip(made, frames, sound), repeats), "s/clip")
         show("copy the video, encode the sound", seconds(lambda: write_clip(made, clip, sound), repeats), "s/clip")
-    for name, extractor in EXTRACTORS.items():
+    for name, extractor in EMBEDDED.items():
         sense = extractor.feature.sense
         show(f"extract {name}", seconds(partial(extract, clip, sense, [name], transcript), repeats), "s/clip")
 
@@ -67,7 +67,7 @@ def sharing(clips: list[Path], transcript: str) -> None:
     """All features of these clips: every clip on its own, against every stream once."""
 
     def one(clip: Path, sense: Sense) -> float:
-        names = [name for name, extractor in EXTRACTORS.items() if extractor.feature.sense == sense]
+        names = [name for name, extractor in EMBEDDED.items() if extractor.feature.sense == sense]
         begun = time.perf_counter()
         extract(clip, sense, names, transcript)
         return time.perf_counter() - begun

@@ -97,7 +97,11 @@ class Extracted:
         return records, failures
 
     def _stream(self, path: Path, sense: Sense, text: str) -> dict[str, Record] | str:
-        names = [name for name, extractor in EXTRACTORS.items() if extractor.feature.sense == sense]
+        names = [
+            name
+            for name, extractor in EXTRACTORS.items()
+            if (extractor.extra, extractor.feature.sense) == ("embedded", sense)
+        ]
         try:
             key = (stream_sha256(path, sense), sense, text)
             if key not in self._known:

@@ -49,6 +49,25 @@ def test_the_mean_is_over_measured_clips_and_speakers_have_means_of_their_own(tm
     assert means.clips.tolist() == [2, 1]
 
 
+def test_a_scale_of_a_corpus_weighs_each_clip_by_its_words(tmp_path: Path, split: Split) -> None:
+    """One error in two words and none in four: 1/6 over the words, 1/4 over the clips."""
+    scale = make_scale(aggregate="corpus", label="WER")
+    run = make_run(tmp_path, split, "m", {"sim": {}})
+    write_scales(run, [scale])
+    rows = [
+        make_row(split, pair, scale, value, detail={"words": words})
+        for pair, value, words in (("a1", 0.5, 2), ("a2", 0.0, 4))
+    ]
+    append_rows(run / "scores.jsonl", rows)
+    results = results_of(tmp_path)
+    assert aggregate(results.scales[0], results.scores["m", "sim"]) == pytest.approx(1 / 6, rel=1e-15)
+    assert speaker_means(results, results.scores["m", "sim"]).means.tolist() == pytest.approx([1 / 6])
+    assert "of WER over their words" in FORMATS["text"](build(results))
+    append_rows(run / "scores.jsonl", [make_row(split, "b1", scale, 0.5, detail={"words": "two"})])
+    with pytest.raises(UsageError, match="pair 'b1' has words = 'two'"):
+        results_of(tmp_path)
+
+
 def test_no_measured_clip_has_no_mean(tmp_path: Path, split: Split) -> None:
     make_run(tmp_path, split, "m", {"sim": dict.fromkeys(SPEAKERS, "no face")})
     results = results_of(tmp_path)
@@ -353,7 +372,7 @@ def test_a_metric_asked_for_by_name_is_a_column_even_where_nothing_is_scored_yet
         ({"methods": ["shiftd"]}, ["unknown method", "'shiftd'", "Did you mean shifted"]),
         ({"metrics": ["simm"]}, ["unknown metric", "'simm'", "Did you mean sim"]),
         ({"profile": "embeded"}, ["unknown profile", "'embeded'", "Did you mean embedded"]),
-        ({"profile": "authors"}, ["unknown profile", "Known: embedded"]),
+        ({"profile": "paper"}, ["unknown profile", "Known: authors, community, embedded"]),
     ],
 )
 def test_unknown_names_are_answered_with_what_is_close(

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from avbench import extract
 from avbench import score as scoring
 from avbench.clip import Sound, stream_sha256, write_clip
 from avbench.errors import UsageError
-from avbench.extract import SPEECH_ENERGY
+from avbench.extract import CPU, SPEECH_ENERGY, stored_at
 from avbench.metric import Card, Measured, Metric, Sample, Unmeasurable
 from avbench.run import read_run, read_scores
 from avbench.score import Scored, score
@@ -117,15 +118,14 @@ def test_a_clip_that_changes_between_plan_and_extraction_stores_nothing() -> Non
     stream = scoring._Stream(stream_sha256(path, "audio"), "audio")
     clip(path, seed=9)
     with pytest.raises(UsageError, match=r"one\.mp4: changed while"):
-        scoring._extract(scoring._Job(stream, path, ("speech_energy",)))
+        scoring._extract(scoring._Job(path, {stream: ("speech_energy",)}, CPU))
     assert not list(Path("home/features").rglob("*.npz"))
 
 
 def test_a_new_decode_protocol_reads_no_old_feature(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = scoring._Stream("0" * 64, "audio")
-    old = scoring._stored_at(stream, "speech_energy")
-    monkeypatch.setattr(scoring, "DECODE", 99)
-    assert scoring._stored_at(stream, "speech_energy") != old
+    old = stored_at("0" * 64, "audio", "speech_energy")
+    monkeypatch.setattr(extract, "DECODE", 99)
+    assert stored_at("0" * 64, "audio", "speech_energy") != old
 
 
 def test_a_damaged_feature_is_extracted_again() -> None:

@@ -1,43 +1,55 @@
-"""Extractors: one medium in, and for some the text that should be said; one feature record out.
+"""Extractors: one medium in, and for some a text of the pair; one feature record out.
 
 An extractor is named by the feature that it makes. Its revision `name/protocol@weights8` says everything that its
-output depends on besides medium and text: `protocol` counts changes of the recipe, `weights8` the network files.
-Importing this package loads no network and no library that runs one.
+output depends on besides medium and text: `protocol` counts changes of the recipe, `weights8` the network files
+(`untrained` where tiny random networks stand in for them). Importing this package loads no network and no library
+that runs one.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .. import weights
+from .. import clip, weights
+from ..clip import DECODE, Sound
 from ..errors import UsageError, unknown
-from ..features import Feature, Record, Sense
+from ..features import Feature, Record, Sense, path_of
+from ..split import Prompt
+from .engine import CPU, Engine, engine_of
 from .faces_dlib import FACES_DLIB, MAX_SIDE, faces_of
 from .speech_energy import SPEECH_ENERGY, energy_of
 from .voice_ge2e import VOICE_GE2E, voice_of
 from .words_sphinx import WORDS_SPHINX, align
 
 __all__ = [
+    "CPU",
     "EXTRACTORS",
     "FACES_DLIB",
     "SPEECH_ENERGY",
     "VOICE_GE2E",
     "WORDS_SPHINX",
+    "Engine",
     "Extractor",
+    "Medium",
+    "engine_of",
     "extract",
     "ready",
     "revision",
+    "stored_at",
 ]
 
 
 @dataclasses.dataclass(frozen=True)
 class Extractor:
-    """How one feature is made. `run` gets (T, H, W, 3) uint8 RGB frames at 25 fps, or a Sound; then the text, if read."""
+    """How one feature is made.
+
+    `run` gets (T, H, W, 3) uint8 RGB frames at 25 fps, a Sound, both in a tuple, or a Prompt; then the text, if the
+    feature reads one; then the Engine, if `on_engine`.
+    """
 
     feature: Feature[Any]
     protocol: int
@@ -45,6 +57,9 @@ class Extractor:
     modules: tuple[str, ...]  # what must be importable
     run: Callable[..., Record]
     max_side: int | None = None  # pixels that frames are reduced to
+    extra: str = "embedded"  # which of avbench's extras brings the modules
+    on_engine: bool = False  # whether its networks run where they are told to, and can be tried untrained
+    half: bool = False  # whether it computes in float16 on an accelerator
 
 
 _ALL = (
@@ -76,52 +91,93 @@ _ALL = (
 EXTRACTORS: dict[str, Extractor] = {extractor.feature.name: extractor for extractor in _ALL}
 
 
-def revision(name: str) -> str:
-    """`name/protocol@weights8`; without the last part where no network is used. Reads no file."""
+def revision(name: str, engine: Engine = CPU) -> str:
+    """`name/protocol@weights8`; without the last part where no network is used. Opens no network file."""
     extractor = _extractor(name)
-    digest = f"@{weights.digest8(extractor.weights)}" if extractor.weights else ""
-    return f"{name}/{extractor.protocol}{digest}"
+    if not extractor.weights:
+        return f"{name}/{extractor.protocol}"
+    if extractor.on_engine and engine.untrained:
+        return f"{name}/{extractor.protocol}@untrained"
+    precision = "-float16" if extractor.half and engine.accelerated else ""
+    return f"{name}/{extractor.protocol}@{weights.digest8(extractor.weights)}{precision}"
 
 
-def ready(names: Sequence[str]) -> None:
-    """Makes sure that these extractors can run: their libraries are installed, their networks fetched and right."""
+def stored_at(content_sha256: str, sense: Sense, name: str, text: str = "", engine: Engine = CPU) -> Path:
+    """Where the store keeps what that extractor makes of that stream, read with that text (it may be absent)."""
+    return path_of(f"{sense}:{content_sha256}", f"{revision(name, engine)}+decode:{DECODE}", text)
+
+
+def ready(names: Sequence[str], engine: Engine = CPU) -> None:
+    """Makes sure that these extractors can run: their libraries are installed, their networks are there and right."""
     extractors = [_extractor(name) for name in names]
-    needed = dict.fromkeys(module for extractor in extractors for module in extractor.modules)
-    absent = [module for module in needed if find_spec(module) is None]
+    absent = {
+        module: extractor.extra for extractor in extractors for module in extractor.modules if find_spec(module) is None
+    }
     if absent:
+        extras = ",".join(sorted(set(absent.values())))
         raise UsageError(
-            f"{', '.join(names)}: not importable here: {', '.join(absent)}. Run: pip install 'avbench[embedded]'"
+            f"{', '.join(names)}: not importable here: {', '.join(absent)}. Run: pip install 'avbench[{extras}]'"
         )
-    weights.ensure(dict.fromkeys(weight for extractor in extractors for weight in extractor.weights))
+    trained = [one for one in extractors if not (one.on_engine and engine.untrained)]
+    weights.ensure(dict.fromkeys(weight for extractor in trained for weight in extractor.weights))
 
 
-def extract(path: Path, sense: Sense, names: Sequence[str], text: str = "") -> dict[str, Record]:
-    """Decodes one stream of a file once and runs the named extractors on it. MediaError names a file that fails.
+class Medium:
+    """A file whose streams are decoded when they are asked for, and then kept; or a prompt, which is read as it is."""
 
-    An image may go to every extractor that reads video: it is a clip of one frame. `text` is what should be said,
-    for those that read it.
+    def __init__(self, source: Path | Prompt) -> None:
+        self.source = source
+        self._frames: dict[tuple[bool, int | None], Any] = {}
+        self._sound: Sound | None = None
+
+    def read(self, sense: Sense, max_side: int | None = None) -> Any:
+        """What an extractor of that sense is given; an image is a clip of one frame. MediaError names a file that fails."""
+        if isinstance(self.source, Prompt):
+            return self.source
+        match sense:
+            case "audio":
+                return self._heard(self.source)
+            case "both":
+                return self._seen(self.source, False, max_side), self._heard(self.source)
+            case _:
+                return self._seen(self.source, sense == "image", max_side)
+
+    def _seen(self, path: Path, still: bool, max_side: int | None) -> Any:
+        key = (still, max_side)
+        if key not in self._frames:
+            self._frames[key] = (
+                clip.read_image(path, max_side=max_side)[None] if still else clip.read_video(path, max_side=max_side)
+            )
+        return self._frames[key]
+
+    def _heard(self, path: Path) -> Sound:
+        if self._sound is None:
+            self._sound = clip.read_audio(path)
+        return self._sound
+
+
+def extract(
+    source: Path | Prompt | Medium, sense: Sense, names: Sequence[str], text: str = "", engine: Engine = CPU
+) -> dict[str, Record]:
+    """Runs the named extractors on one stream. MediaError names a file that cannot be decoded.
+
+    `text` is what the extractors that read something of the pair are given. Give a `Medium` where more than one
+    stream of a file is wanted.
     """
-    from .. import clip
-
+    medium = source if isinstance(source, Medium) else Medium(source)
     extractors = [_extractor(name) for name in names]
     for extractor in extractors:
         expected = extractor.feature.sense
         if expected != sense and (expected, sense) != ("video", "image"):
-            raise UsageError(f"{extractor.feature.name} reads {expected}; it was given the {sense} of {path}.")
-
-    @functools.cache
-    def decoded(max_side: int | None) -> Any:
-        match sense:
-            case "audio":
-                return clip.read_audio(path)
-            case "video":
-                return clip.read_video(path, max_side=max_side)
-            case "image":
-                return clip.read_image(path, max_side=max_side)[None]
+            raise UsageError(f"{extractor.feature.name} reads {expected}; it was given the {sense} of {medium.source}.")
 
     def record(extractor: Extractor) -> Record:
-        medium = decoded(extractor.max_side)
-        return extractor.run(medium, text) if extractor.feature.reads_text else extractor.run(medium)
+        given: list[Any] = [medium.read(sense, extractor.max_side)]
+        if extractor.feature.reads:
+            given.append(text)
+        if extractor.on_engine:
+            given.append(engine)
+        return extractor.run(*given)
 
     return {extractor.feature.name: record(extractor) for extractor in extractors}
 

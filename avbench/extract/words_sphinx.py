@@ -47,7 +47,7 @@ __all__ = [
     "word_goodness",
 ]
 
-WORDS_SPHINX = Feature("words_sphinx", "audio", Alignment, reads_text=True)
+WORDS_SPHINX = Feature("words_sphinx", "audio", Alignment, reads="transcript")
 
 RATE = 16_000  # Hz
 FRAME_RATE = 100  # of the decoder's frames, per second

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ..clip import DECODE
 from ..errors import unknown
-from ..extract import revision
+from ..extract import CPU, Engine, revision
 from ..metric import PROFILES, Metric, Scale
 from .av_correlation import AV_CORR
 from .face_similarity import FACE_SIM_DLIB, FACE_SIM_DLIB_REF
@@ -34,12 +34,12 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def scale_of(metric: Metric) -> Scale:
+def scale_of(metric: Metric, engine: Engine = CPU) -> Scale:
     """How a metric's numbers are to be read. Its revision names everything that a score depends on besides the media."""
     key = f"{metric.profile}/{metric.name}"
     keys = list(METRICS)
     names = dict.fromkeys(feature.name for features in metric.needs.values() for feature in features)
-    recipe = "+".join([f"{metric.name}:{metric.protocol}", *map(revision, sorted(names)), f"decode:{DECODE}"])
+    recipe = "+".join([f"{metric.name}:{metric.protocol}", *(revision(name, engine) for name in sorted(names)), f"decode:{DECODE}"])
     return Scale(
         profile=metric.profile,
         name=metric.name,
