@@ -36,8 +36,8 @@ clean:
 	@touch $@
 
 .venv/.dev: pyproject.toml setup.py | .venv
-	@echo "Installing avbench[embedded,dev] into .venv: one to three minutes, nothing is printed until it is done."
-	@$(PIP) install -qq --editable ".[embedded,dev]"
+	@echo "Installing avbench[embedded,metrics,dev] into .venv: two to four minutes, nothing is printed until it is done."
+	@$(PIP) install -qq --editable ".[embedded,metrics,dev]"
 	@touch .venv/.embedded $@
 
 .venv:

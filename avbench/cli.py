@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from .errors import AvbenchError, unknown
+from .errors import AvbenchError, WeightsError, unknown
 
 if TYPE_CHECKING:
     from .generate import Generated
@@ -161,6 +161,9 @@ def generate(
 @option("--method", "methods", multiple=True, help="Only this method's folder; may be repeated.  [default: all]")
 @profile_option
 @option("--metric", "metrics", multiple=True, help="Only this metric, or module:NAME; may be repeated.  [default: all]")
+@option("--device", default="auto", help="Where networks run: auto, cpu, cuda, cuda:1, …")
+@option("--strided", is_flag=True, help="Faces on every 4th frame for lip sync: faster, and a revision of its own.")
+@option("--untrained", is_flag=True, help="Tiny random networks, to try the line; no table takes the numbers.")
 @data_option
 @overwrite_option
 @limit_option
@@ -172,6 +175,9 @@ def score(
     methods: tuple[str, ...],
     profile: str | None,
     metrics: tuple[str, ...],
+    device: str,
+    strided: bool,
+    untrained: bool,
     data: Path | None,
     overwrite: Overwrite,
     limit: int | None,
@@ -187,6 +193,9 @@ def score(
             methods=methods,
             profile=profile,
             metrics=metrics,
+            device=device,
+            strided=strided,
+            untrained=untrained,
             data=data,
             overwrite=overwrite,
             limit=limit,
@@ -383,6 +392,43 @@ def doctor() -> None:
         raise SystemExit(1)
 
 
+@app.command()
+@option("--against", "package", required=True, help="speechbrain, laion_clap, openai_whisper or syncnet_python.")
+@option(
+    "--python",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The Python of an environment that has the package; bench/crosscheck/NAME.py says what that needs.",
+)
+@option("--checkpoint", type=FILE, help="A network file of the package's own.  [default: the package downloads it]")
+@click.argument("clips", metavar="CLIP...", type=FILE, nargs=-1, required=True)
+def selftest(package: str, python: Path, checkpoint: Path | None, clips: tuple[Path, ...]) -> None:
+    """Prints avbench's numbers beside those of a package that you know, on your clips."""
+    from .selftest import cross_check
+
+    say(f"running {package} with {python} …")
+    found = cross_check(package, python, clips, checkpoint)
+    click.echo(f"{package} ({', '.join(f'{name} {version}' for name, version in found.versions.items())})")
+    for number, clip in enumerate(clips):
+        click.echo(f"  {number + 1}  {clip}")
+    click.echo(f"{'':20} {'avbench':>12} {'package':>12} {'difference':>12} {'allowed':>9}")
+    for value in found.values:
+        both = [one for one in (value.ours, value.theirs) if isinstance(one, str)]
+        ours, theirs = ("text", "text") if both else (_number(value.ours), _number(value.theirs))
+        mark = "" if value.agrees else "  differs"
+        click.echo(f"{value.name:20} {ours:>12} {theirs:>12} {value.difference:12.2g} {value.tolerance:9.2g}{mark}")
+        for text in dict.fromkeys(both):
+            click.echo(f"{'':20} {text}")
+    click.echo(found.note)
+    if not found.agrees:
+        say("error: avbench and the package differ by more than is allowed.")
+        raise SystemExit(1)
+
+
+def _number(value: float | str | None) -> str:
+    return "none" if value is None else f"{value:.5g}"
+
+
 @app.group()
 def weights() -> None:
     """Network files: what they are, where they lie, whether they are right."""
@@ -390,31 +436,56 @@ def weights() -> None:
 
 @weights.command("ls")
 def weights_ls() -> None:
-    """Lists every network file with its size, licence and the extractors that use it."""
-    from .weights import WEIGHTS
+    """Lists every network file: size, what is here of it, licence, the extractors that use it."""
+    from .weights import WEIGHTS, state
 
     for name, weight in WEIGHTS.items():
-        click.echo(f"{name:20} {weight.size / 1e6:7.1f} MB  {weight.licence}; for {', '.join(weight.used_by)}")
+        size = f"{weight.size / 1e6:7,.1f} MB" if weight.size else "      ? MB"
+        click.echo(f"{name:20} {size}  {state(name)}; {weight.licence}; for {', '.join(weight.used_by)}")
 
 
 @weights.command("fetch")
 @click.argument("names", nargs=-1)
-def weights_fetch(names: tuple[str, ...]) -> None:
-    """Brings the named files (all without a name) to this machine and checks them."""
-    from .weights import fetch
+@option("--profile", "profiles", multiple=True, help="All files of these recipes.  [default, without names: embedded]")
+@option("--accept-licence", "accepted", metavar="NAME", multiple=True, help="You accept this licence; it is recorded.")
+@option("--offline", is_flag=True, help="Download nothing, only check what is here.")
+def weights_fetch(names: tuple[str, ...], profiles: tuple[str, ...], accepted: tuple[str, ...], offline: bool) -> None:
+    """Brings network files to this machine and checks them. A download that was stopped goes on where it was."""
+    import os
 
-    for name in _weights_named(names):
-        click.echo(f"{name:20} {fetch(name)}")
+    from .weights import accept, fetch
+
+    wanted = dict.fromkeys(_weights_named(names) if names else [])
+    for profile in profiles or (() if names else ("embedded",)):
+        wanted.update(dict.fromkeys(_weights_of_profile(profile)))
+    for name in accepted:
+        accept(name)
+    if offline:
+        os.environ["AVBENCH_OFFLINE"] = "1"
+    failed = False
+    for name in wanted:
+        try:
+            with ByteBar() as bar:
+                place = fetch(name, bar)
+            click.echo(f"{name:20} {place}")
+        except WeightsError as error:  # the others are still worth having
+            say(f"error: {error}")
+            failed = True
+    if failed:
+        raise SystemExit(EXIT_USAGE)
 
 
 @weights.command("verify")
 @click.argument("names", nargs=-1)
 def weights_verify(names: tuple[str, ...]) -> None:
-    """Compares size and sha256 of the named files (all without a name) with the registry; fetches nothing."""
-    from .weights import verify
+    """Compares size and sha256 of the named files with the registry; fetches nothing. Without names: all that is here."""
+    from .weights import WEIGHTS, Download, present, verify
 
     wrong = 0
-    for name in _weights_named(names):
+    for name in _weights_named(names) if names else WEIGHTS:
+        if not names and isinstance(WEIGHTS[name].source, Download) and not present(name):
+            click.echo(f"{name:20} absent")
+            continue
         try:
             verify(name)
             click.echo(f"{name:20} ok")
@@ -440,7 +511,20 @@ def _weights_named(names: tuple[str, ...]) -> list[str]:
     for name in names:
         if name not in WEIGHTS:
             raise unknown("weights", name, WEIGHTS)
-    return list(names or WEIGHTS)
+    return list(names)
+
+
+def _weights_of_profile(profile: str) -> list[str]:
+    """The network files of all extractors that the metrics of a profile read."""
+    from .extract import EXTRACTORS
+    from .metric import PROFILES
+    from .metrics import METRICS
+
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    needs = [need for metric in METRICS.values() if metric.profile == profile for need in metric.needs.values()]
+    features = {feature.name for need in needs for feature in need}
+    return list(dict.fromkeys(name for feature in sorted(features) for name in EXTRACTORS[feature].weights))
 
 
 # What people see while they wait ---------------------------------------------------------------------------------
@@ -490,6 +574,40 @@ class Bars:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+class ByteBar:
+    """The progress of one download, on stderr: bytes, time left, rate. Nothing is shown where nothing is downloaded."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __enter__(self) -> ByteBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        if self._bar is None:
+            from tqdm import tqdm
+
+            watched = sys.stderr.isatty()
+            self._bar = tqdm(
+                total=total,
+                initial=done,
+                desc=name,
+                unit="B",
+                unit_scale=True,
+                file=sys.stderr,
+                mininterval=0.2 if watched else 15.0,  # a log keeps every line
+                dynamic_ncols=watched,
+            )
+        self._bar.total = total
+        if done < self._bar.n:  # it began anew
+            self._bar.reset(total)
+        self._bar.update(done - self._bar.n)
 
 
 def tell_generated(made: Generated) -> None:

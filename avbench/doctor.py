@@ -196,11 +196,14 @@ def _encoders() -> Check:
 
 def _weights() -> list[Check]:
     """One line a file; one that only has to be downloaded is not amiss."""
-    from .weights import WEIGHTS, Wheel, verify, where
+    from .weights import WEIGHTS, Download, Wheel, present, state, verify, where
 
     checks = []
     for name, weight in WEIGHTS.items():
         terms = "" if weight.commercial else f"; {weight.licence}"
+        if isinstance(weight.source, Download) and (present(name) or not where(name).exists()):  # gigabytes: not read
+            checks.append(Check(name, "ok", f"{state(name)}; not needed for the embedded profile{terms}"))
+            continue
         if isinstance(weight.source, Wheel) and not where(name).exists():
             found = f"comes on first use, {weight.size / 1e6:.0f} MB, or now: avbench weights fetch {name}{terms}"
             checks.append(Check(name, "ok", found))

@@ -38,6 +38,7 @@ __all__ = [
     "TextMeaning",
     "Transcript",
     "Voice",
+    "Wording",
     "load",
     "path_of",
     "save",
@@ -173,10 +174,19 @@ class Transcript:
     """What a speech recogniser reads out of a sound."""
 
     text: str
+    normal: str  # as the recogniser's own normaliser of that language leaves it; empty where it is not asked
     tokens: int  # that it wrote
     compression: float  # bytes of the text over bytes of the same, zlib; beyond 2.4 it repeats itself
     seconds: float  # of sound
     peak: float  # largest absolute sample, full scale = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Wording:
+    """A text as the recogniser's normalisers leave it."""
+
+    english: str
+    other: str  # as words of another language
 
 
 Record = (
@@ -191,6 +201,7 @@ Record = (
     | SoundMeaning
     | TextMeaning
     | Transcript
+    | Wording
 )
 R = TypeVar("R", bound=Record)
 

@@ -82,7 +82,7 @@ class Sample:
     prompt: Prompt
     transcript: str
     language: str
-    wording: Features = Features({})
+    wording: Features = dataclasses.field(default_factory=lambda: Features({}))
 
 
 @dataclasses.dataclass(frozen=True)

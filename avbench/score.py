@@ -116,6 +116,7 @@ def score(
     data: Path | None = None,
     device: str = "auto",
     untrained: bool = False,
+    strided: bool = False,
     overwrite: Overwrite = "never",
     limit: int | None = None,
     workers: int | None = None,
@@ -123,13 +124,13 @@ def score(
 ) -> Scored:
     """Scores every METHOD/SPLIT below `runs` whose split is known, on the split's profile unless another is given.
 
-    `untrained` puts tiny random networks in the place of those that are told where to run: it tries the line, and its
+    `strided` takes the faster revision of the scales that have one. `untrained` puts tiny random networks in the place of those that are told where to run: it tries the line, and its
     numbers are refused by every table.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit = {limit}; expected 1 or more.")
     chosen, known, skipped = _choose(runs, splits, methods)
-    asked = {name: _metrics(profile or split.head.profile, metrics) for name, split in known.items()}
+    asked = {name: _metrics(profile or split.head.profile, metrics, strided) for name, split in known.items()}
     names = list(dict.fromkeys(name for found in asked.values() for metric in found for name in _features(metric)))
     engine = _engine(names, device, untrained)
     ready(names, engine)
@@ -210,7 +211,7 @@ def _choose(runs: Path, splits: Sequence[str], methods: Sequence[str]) -> tuple[
     return chosen, named or {name: load_split(name) for name in sorted({run.split for run in chosen})}, skipped
 
 
-def _metrics(profile: str, names: Sequence[str]) -> list[Metric]:
+def _metrics(profile: str, names: Sequence[str], strided: bool) -> list[Metric]:
     ours = [name for name in names if ":" not in name]
     theirs = {name: _imported(name) for name in dict.fromkeys(names) if ":" in name}
     known = set(METRICS)
@@ -219,7 +220,7 @@ def _metrics(profile: str, names: Sequence[str]) -> list[Metric]:
         if key in known:
             raise UsageError(f"metric {name}: there is another {key} already; give yours a name of its own.")
         known.add(key)
-    return [*(select(profile, ours) if ours or not names else []), *theirs.values()]
+    return [*(select(profile, ours, strided) if ours or not names else []), *theirs.values()]
 
 
 def _features(metric: Metric) -> list[str]:
@@ -270,8 +271,9 @@ class _Digests(FileDigests):
         """What an extractor reads of one of a clip's files. MediaError where the file has no such stream."""
         medium = todo.sources[source]
         if isinstance(medium, Prompt):
-            return _Stream(hashlib.sha256(msgspec.json.encode(medium)).hexdigest(), "text")
-        stream = self.stream(medium, _sense(source, feature))
+            stream = _Stream(hashlib.sha256(msgspec.json.encode(medium)).hexdigest(), "text")
+        else:
+            stream = self.stream(medium, _sense(source, feature))
         return stream._replace(text=getattr(todo.pair, feature.reads)) if feature.reads else stream
 
     def stream(self, path: Path, sense: Sense) -> _Stream:

@@ -30,6 +30,8 @@ from avbench.methods import DEMO
 from avbench.run import run_folder
 from avbench.split import load_split, media_path
 
+EMBEDDED = {name: extractor for name, extractor in EXTRACTORS.items() if extractor.extra == "embedded"}
+
 
 def seconds(step: Callable[[], object], repeats: int) -> float:
     """The median time of a step, after one call that loads what it needs."""

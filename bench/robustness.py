@@ -22,7 +22,7 @@ import traceback
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # before numpy and torch are imported
     os.environ[variable] = "1"
@@ -33,7 +33,7 @@ from avbench.clip import stream_sha256
 from avbench.damage import DAMAGES, Given, damaged
 from avbench.errors import MediaError
 from avbench.extract import EXTRACTORS, extract, ready
-from avbench.features import Features, Record, Sense
+from avbench.features import Features, Record
 from avbench.metric import Measured, Metric, Sample, Source, Unmeasurable
 from avbench.metrics import METRICS
 from avbench.prepare.manifest import Entry, read_manifest
@@ -41,6 +41,7 @@ from avbench.split import Prompt
 
 KINDS = ("clip", "clip_generated", "clip_nospeech")
 MOST_AT_ONCE = 4
+Sense = Literal["video", "audio"]
 SENSES: tuple[Sense, ...] = ("video", "audio")
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -23,7 +24,7 @@ from avbench.errors import FolderError, UsageError, WeightsError
 from avbench.extract import EXTRACTORS
 from avbench.extract.nets.ge2e import SpeakerEncoder, load_speaker_encoder
 from avbench.extract.nets.loading import fit, read_pickled, read_safetensors
-from avbench.weights import WEIGHTS, Folder, Installed, Weight, Wheel
+from avbench.weights import WEIGHTS, Download, Folder, Installed, Weight, Wheel
 
 CONTENT = bytes(range(256)) * 40
 MEMBER = "toy/net.bin"
@@ -103,14 +104,37 @@ def leftovers(home: Path) -> list[str]:
 def test_every_entry_is_pinned_and_says_what_it_is() -> None:
     for name, weight in WEIGHTS.items():
         assert name == weight.name
-        assert len(bytes.fromhex(weight.sha256)) == 32
-        assert weight.size > 0
+        assert (weight.size > 0, len(bytes.fromhex(weight.sha256))) in ((True, 32), (False, 0))
         assert weight.licence
         assert weight.note
         assert weight.address.startswith("https://")
         if isinstance(weight.source, Wheel):
             assert len(bytes.fromhex(weight.source.sha256)) == 32
             assert weight.source.requirement.count("==") == 1
+        elif isinstance(weight.source, Download):
+            assert weight.source.addresses
+            assert all(address.startswith("https://") for address in weight.source.addresses)
+            assert not weight.source.member or len(bytes.fromhex(weight.source.archive_sha256)) == 32
+        else:
+            assert weight.sha256
+
+
+def test_files_of_model_repositories_are_asked_for_at_one_commit() -> None:
+    addresses = [
+        address
+        for weight in WEIGHTS.values()
+        if isinstance(weight.source, Download)
+        for address in weight.source.addresses
+    ]
+    hub = [address for address in addresses if "huggingface.co" in address]
+    assert len(hub) >= 8
+    assert all(re.search(r"/resolve/[0-9a-f]{40}/", address) for address in hub)
+
+
+def test_no_two_files_share_a_place(home: Path) -> None:
+    places = [weights.where(name) for name in WEIGHTS]
+    assert len(set(places)) == len(places)
+    assert all(place.suffix for name, place in zip(WEIGHTS, places, strict=True) if name != "sphinx-en-us")
 
 
 def test_every_entry_names_exactly_the_extractors_that_use_it() -> None:
@@ -121,14 +145,24 @@ def test_every_entry_names_exactly_the_extractors_that_use_it() -> None:
     assert users == {name: set(weight.used_by) for name, weight in WEIGHTS.items()}
 
 
-def test_only_the_landmark_model_excludes_commercial_use() -> None:
-    assert [name for name, weight in WEIGHTS.items() if not weight.commercial] == ["dlib-68-landmarks"]
+def test_what_excludes_commerce_has_terms_to_accept_but_for_the_landmarks_of_an_installed_package() -> None:
+    restricted = {name: weight.terms for name, weight in WEIGHTS.items() if not weight.commercial}
+    assert restricted == {
+        "dlib-68-landmarks": "",
+        **dict.fromkeys(("scrfd-10g", "arcface-r50", "landmarks-1k3d68"), "insightface"),
+        **dict.fromkeys(("syncnet-v2", "s3fd"), "syncnet"),
+    }
+    assert not [name for name, weight in WEIGHTS.items() if weight.commercial and weight.terms]
+    assert weights.terms() == {
+        "insightface": ["scrfd-10g", "arcface-r50", "landmarks-1k3d68"],
+        "syncnet": ["syncnet-v2", "s3fd"],
+    }
 
 
 def test_the_extra_installs_the_versions_whose_files_are_pinned() -> None:
     import tomllib
 
-    project = tomllib.loads((Path(weights.__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(weights.__file__).parents[2] / "pyproject.toml").read_text())["project"]
     for weight in WEIGHTS.values():
         if isinstance(weight.source, Installed | Folder):
             pin = f"{weight.source.distribution}=={weight.source.version}"
@@ -406,8 +440,9 @@ class Harmful:
 def test_a_pickle_that_holds_code_is_refused_and_not_run(tmp_path: Path) -> None:
     path, mark = tmp_path / "harmful.pt", tmp_path / "mark"
     torch.save({"model_state": Harmful(mark)}, path)
-    with pytest.raises(WeightsError, match="not a torch file of numbers"):
-        read_pickled(path, "model_state")
+    for wrapper in ("model_state", None):
+        with pytest.raises(WeightsError, match="not a torch file of numbers"):
+            read_pickled(path, wrapper)
     assert not mark.exists()
     path.write_bytes(pickle.dumps(Harmful(mark), protocol=2))
     with pytest.raises(WeightsError, match="not a torch file of numbers"):

@@ -19,6 +19,7 @@ from ..clip import DECODE, Sound
 from ..errors import UsageError, unknown
 from ..features import Feature, Record, Sense, path_of
 from ..split import Prompt
+from . import clap, faces_buffalo, lips_compat, lips_syncnet, voice_ecapa, voice_wavlm, whisper
 from .engine import CPU, Engine, engine_of
 from .faces_dlib import FACES_DLIB, MAX_SIDE, faces_of
 from .speech_energy import SPEECH_ENERGY, energy_of
@@ -62,6 +63,23 @@ class Extractor:
     half: bool = False  # whether it computes in float16 on an accelerator
 
 
+def _network(
+    feature: Feature[Any],
+    protocol: int,
+    run: Callable[..., Record],
+    weights: tuple[str, ...],
+    modules: tuple[str, ...],
+) -> Extractor:
+    """An extractor of the paper's profiles, whose networks run where they are told to."""
+    return Extractor(feature, protocol, weights, modules, run, extra="metrics", on_engine=True)
+
+
+_BUFFALO = ("scrfd-10g", "arcface-r50", "landmarks-1k3d68")
+_SYNC = ("s3fd", "syncnet-v2")
+_WHISPER = ("whisper-large-v3", "whisper-tokenizer")
+_CLAP = ("safetensors", "soxr", "tokenizers", "torch", "transformers")
+_SPOKEN = ("jiwer", "safetensors", "tokenizers", "torch", "transformers")
+
 _ALL = (
     Extractor(
         feature=FACES_DLIB,
@@ -75,7 +93,7 @@ _ALL = (
         feature=VOICE_GE2E,
         protocol=2,
         weights=("ge2e-resemblyzer", "silero-vad"),
-        modules=("soxr", "torch"),
+        modules=("safetensors", "soxr", "torch"),
         run=voice_of,
     ),
     Extractor(feature=SPEECH_ENERGY, protocol=1, weights=(), modules=("scipy", "soxr"), run=energy_of),
@@ -86,6 +104,32 @@ _ALL = (
         modules=("pocketsphinx", "soxr"),
         run=align,
     ),
+    _network(
+        voice_wavlm.VOICE_WAVLM, 1, voice_wavlm.wavlm_voice_of, ("wavlm-large-finetune",), ("torch", "transformers")
+    ),
+    _network(
+        voice_wavlm.VOICE_WAVLM_PRETRAINED,
+        1,
+        voice_wavlm.pretrained_voice_of,
+        ("wavlm-large", "wavlm-large-finetune"),
+        ("torch", "transformers"),
+    ),
+    _network(voice_ecapa.VOICE_ECAPA, 1, voice_ecapa.ecapa_voice_of, ("ecapa-voxceleb",), ("torch",)),
+    _network(faces_buffalo.FACES_BUFFALO, 1, faces_buffalo.faces_of, _BUFFALO, ("cv2", "onnxruntime")),
+    _network(faces_buffalo.FACES_BUFFALO_AUTHORS, 1, faces_buffalo.faces_of_authors, _BUFFALO, ("cv2", "onnxruntime")),
+    _network(lips_syncnet.LIPS_SYNCNET, 1, lips_syncnet.lips_of, _SYNC, ("cv2", "torch")),
+    _network(lips_syncnet.LIPS_SYNCNET_EVERY4, 1, lips_syncnet.lips_every4_of, _SYNC, ("cv2", "torch")),
+    _network(lips_syncnet.SOUND_SYNCNET, 1, lips_syncnet.sound_of, ("syncnet-v2",), ("torch",)),
+    _network(lips_compat.SYNC_COMPAT, 1, lips_compat.sync_tracks, _SYNC, ("cv2", "scipy", "torch")),
+    _network(clap.CLAP_SOUND, 1, clap.meaning_of_sound, ("clap-htsat-unfused",), _CLAP),
+    _network(clap.CLAP_SOUND_16K, 1, clap.meaning_of_sound_16k, ("clap-htsat-unfused",), _CLAP),
+    _network(clap.CLAP_TEXT, 1, clap.meaning_of_text, ("clap-htsat-unfused", "clap-tokenizer"), _CLAP),
+    _network(clap.CLAP_TEXT_AUTHORS, 1, clap.meaning_of_text_authors, ("clap-htsat-unfused", "clap-tokenizer"), _CLAP),
+    _network(whisper.WORDS_WHISPER, 1, whisper.words_heard, (*_WHISPER, "whisper-normalizer"), _SPOKEN),
+    dataclasses.replace(
+        _network(whisper.WORDS_WHISPER_AUTHORS, 1, whisper.words_heard_authors, _WHISPER, _SPOKEN), half=True
+    ),
+    _network(whisper.WORDING_WHISPER, 1, whisper.wording_of, ("whisper-normalizer",), ("transformers",)),
 )
 
 EXTRACTORS: dict[str, Extractor] = {extractor.feature.name: extractor for extractor in _ALL}

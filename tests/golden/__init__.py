@@ -1,8 +1,8 @@
 """Numbers that the reference implementations gave on inputs and parameters made by rule, and these rules.
 
 No trained network is involved: every parameter and input is computed from its name, the same on every machine. The
-files hold what the published code answered: syncnet_python for lip sync and S3FD, UniSpeech and s3prl for the speaker
-network, insightface for alignment, torchaudio for the resampler, transformers and torchlibrosa for CLAP's spectrum.
+files hold what the published code answered: syncnet_python for lip sync and S3FD, UniSpeech, s3prl and SpeechBrain for
+the speaker networks, insightface for alignment, torchaudio for the resampler, transformers and torchlibrosa for CLAP's spectrum.
 """
 
 from __future__ import annotations
