@@ -82,6 +82,21 @@ OWN: dict[str, tuple[str, ...]] = {
     "lip_motion_dlib": ("freeze",),
     "gop_sphinx": ("drop",),  # mild noise evens out what lies under speech, and may raise it
     "words_rejected_sphinx": ("drop", "noise"),
+    # Of authors and community: what they should notice. Nobody has seen it yet with the published networks.
+    "spk_sim": ("pitch", "voice"),
+    "spk_sim_ref": ("pitch", "voice"),
+    "spk_sim_ecapa": ("pitch", "voice"),
+    "spk_sim_ecapa_ref": ("pitch", "voice"),
+    "face_sim": ("face", "blur"),
+    "face_sim_no_first": ("face", "blur"),
+    "face_sim_ref": ("face", "blur"),
+    "lse_d": ("shift",),
+    "lse_c": ("shift", "freeze"),
+    "wer": ("drop", "noise"),
+    "cer": ("drop", "noise"),
+    "wer_corpus": ("drop", "noise"),
+    "wer_capped": ("drop", "noise"),
+    "lip_motion": ("freeze",),
 }
 
 Levels = tuple[float | None, ...]

@@ -75,7 +75,9 @@ data_option = option(
 )
 split_option = option("--split", default="demo", help="Which split; `avbench ls splits` lists them.")
 limit_option = option("--limit", type=int, help="Only the first N pairs; marks the run, and no table takes it unasked.")
-workers_option = option("--workers", type=int, help="Worker processes; never changes a number.  [default: one per CPU]")
+workers_option = option(
+    "--workers", type=int, help="Worker processes; never changes a number.  [default: one per CPU, as memory allows]"
+)
 profile_option = option("--profile", help="Which family of recipes.  [default: the split's]")
 overwrite_option = option(
     "--overwrite",
@@ -374,7 +376,7 @@ def describe(metric: str, profile: str | None) -> None:
     if not of_profile:
         raise unknown("profile", str(profile), PROFILES)
     if not found:
-        raise unknown("metric", metric, [one.name for one in of_profile])
+        raise unknown("metric", metric, dict.fromkeys(one.name for one in of_profile))
     click.echo("\n\n".join(card(one, scale_of(one)) for one in found))
 
 
@@ -479,11 +481,11 @@ def weights_fetch(names: tuple[str, ...], profiles: tuple[str, ...], accepted: t
 @click.argument("names", nargs=-1)
 def weights_verify(names: tuple[str, ...]) -> None:
     """Compares size and sha256 of the named files with the registry; fetches nothing. Without names: all that is here."""
-    from .weights import WEIGHTS, Download, present, verify
+    from .weights import WEIGHTS, Download, Wheel, verify, where
 
     wrong = 0
     for name in _weights_named(names) if names else WEIGHTS:
-        if not names and isinstance(WEIGHTS[name].source, Download) and not present(name):
+        if not names and isinstance(WEIGHTS[name].source, Download | Wheel) and not where(name).exists():
             click.echo(f"{name:20} absent")
             continue
         try:

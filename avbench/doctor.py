@@ -64,6 +64,7 @@ def examine() -> list[Check]:
         _packages("packages", requirements(""), missing="fail"),
         _torch(),
         _embedded(),
+        _packages("metrics", [r for r in requirements("metrics") if r.name != "torch"], missing="warn"),
         *_companions(),
         _encoders(),
         *_weights(),
@@ -100,10 +101,11 @@ def _numbers(release: str) -> tuple[int, ...]:
 
 
 def _version(name: str) -> str | None:
+    """Of an installed distribution; onnxruntime has one of another name for GPUs."""
     try:
         return version(name)
     except PackageNotFoundError:
-        return None
+        return _version("onnxruntime-gpu") if name == "onnxruntime" else None
 
 
 def _install(wanted: Iterable[Requirement]) -> str:
@@ -201,15 +203,15 @@ def _weights() -> list[Check]:
     checks = []
     for name, weight in WEIGHTS.items():
         terms = "" if weight.commercial else f"; {weight.licence}"
-        if isinstance(weight.source, Download) and (present(name) or not where(name).exists()):  # gigabytes: not read
-            checks.append(Check(name, "ok", f"{state(name)}; not needed for the embedded profile{terms}"))
-            continue
-        if isinstance(weight.source, Wheel) and not where(name).exists():
-            found = f"comes on first use, {weight.size / 1e6:.0f} MB, or now: avbench weights fetch {name}{terms}"
-            checks.append(Check(name, "ok", found))
-            continue
         try:
-            checks.append(Check(name, "ok", f"{verify(name)}{terms}"))
+            # One of the right size is not read: there are gigabytes of them.
+            if isinstance(weight.source, Download) and (present(name) or not where(name).exists()):
+                found = f"{state(name)}; not needed for the embedded profile"
+            elif isinstance(weight.source, Wheel) and not where(name).exists():
+                found = f"comes on first use, {weight.size / 1e6:.0f} MB, or now: avbench weights fetch {name}"
+            else:
+                found = str(verify(name))
+            checks.append(Check(name, "ok", f"{found}{terms}"))
         except WeightsError as error:
             checks.append(Check(name, "warn", str(error)))  # which says what to do
     return checks

@@ -43,11 +43,14 @@ from .run import (
     write_scales,
 )
 from .split import Pair, Prompt, Split, known_splits, load_split, media_path, media_root
-from .workers import Progress, Report, check_workers, cpu_workers, notes, run_jobs, silent
+from .weights import WEIGHTS
+from .workers import Progress, Report, check_workers, cpu_workers, free_bytes, notes, run_jobs, silent
 
 __all__ = ["Scored", "check_media", "score"]
 
 SCORES = "scores.jsonl"
+UNTRAINED = "@untrained"  # in the revision of a scale whose networks have random numbers
+BYTES_A_WORKER = 10**9  # frames of a clip, and what runs them
 WORKERS_ON_GPU = 2  # while one decodes, the other computes; each holds its own networks
 
 
@@ -124,8 +127,9 @@ def score(
 ) -> Scored:
     """Scores every METHOD/SPLIT below `runs` whose split is known, on the split's profile unless another is given.
 
-    `strided` takes the faster revision of the scales that have one. `untrained` puts tiny random networks in the place of those that are told where to run: it tries the line, and its
-    numbers are refused by every table.
+    `strided` takes the faster revision of the scales that have one. `untrained` puts tiny random networks in the place of
+    those that are told where to run: it tries the line, and its numbers are refused by every table, and never take the
+    place of others.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit = {limit}; expected 1 or more.")
@@ -134,7 +138,7 @@ def score(
     names = list(dict.fromkeys(name for found in asked.values() for metric in found for name in _features(metric)))
     engine = _engine(names, device, untrained)
     ready(names, engine)
-    workers = _workers_on(engine, workers)
+    workers = _workers_on(engine, names, workers)
     for split in known.values():
         prepare(split, data, workers, report)
         if any(set(metric.needs) - {"clip"} for metric in asked[split.name]):
@@ -155,6 +159,9 @@ def _score(
     options: _Options,
     skipped: list[str],
 ) -> Scored:
+    if options.engine.untrained:
+        for run in chosen:
+            _spare_trained(run, asked[run.split], options.engine)
     digests = _Digests()
     todos: list[_Todo] = []
     kept = missing = 0
@@ -220,7 +227,10 @@ def _metrics(profile: str, names: Sequence[str], strided: bool) -> list[Metric]:
         if key in known:
             raise UsageError(f"metric {name}: there is another {key} already; give yours a name of its own.")
         known.add(key)
-    return [*(select(profile, ours, strided) if ours or not names else []), *theirs.values()]
+    chosen = select(profile, ours, strided) if ours or not names else []
+    if strided and not chosen:
+        raise UsageError(f"strided: {', '.join(theirs)} have no such revision. Leave --strided out.")
+    return [*chosen, *theirs.values()]
 
 
 def _features(metric: Metric) -> list[str]:
@@ -229,18 +239,27 @@ def _features(metric: Metric) -> list[str]:
 
 
 def _engine(names: Sequence[str], device: str, untrained: bool) -> Engine:
-    """Where the networks of these extractors run. UsageError where none of them can be tried untrained."""
+    """Where the networks of these extractors run. UsageError where none of them can be told, or tried untrained."""
     movable = [name for name in names if EXTRACTORS[name].on_engine]
+    if device not in ("auto", "cpu") and not movable:
+        raise UsageError(f"device {device!r}: {', '.join(names)} run on CPUs only. Leave --device out.")
     if untrained and not movable:
         raise UsageError(f"untrained: {', '.join(names)} come with their networks; there is nothing to stand in for.")
     return engine_of(device if movable else "cpu", untrained)
 
 
-def _workers_on(engine: Engine, workers: int | None) -> int:
-    """As many as asked for; else one a CPU, or a few that share a GPU, each with networks of its own on it."""
-    if workers is None and engine.accelerated:
-        return min(cpu_workers(), WORKERS_ON_GPU)
-    return check_workers(workers)
+def _workers_on(engine: Engine, names: Sequence[str], workers: int | None) -> int:
+    """As many as asked for; else one a CPU, or a few that share a GPU, but no more than there is memory for.
+
+    Each has networks of its own: measured, about twice what their files have, half of which is stored in half precision.
+    """
+    if workers is not None:
+        return check_workers(workers)
+    files = {name for one in names if EXTRACTORS[one].on_engine for name in EXTRACTORS[one].weights}
+    each = BYTES_A_WORKER + 2 * sum(WEIGHTS[name].size for name in files)
+    free = None if engine.untrained or not files else free_bytes()
+    room = cpu_workers() if free is None else max(1, free // each)
+    return min(cpu_workers(), room, WORKERS_ON_GPU if engine.accelerated else room)
 
 
 def _imported(text: str) -> Metric:
@@ -343,6 +362,18 @@ def _lacks(rows: Mapping[tuple[str, ...], ScoreRow], row: ScoreRow, scale: Scale
 
 def _on(row: ScoreRow, scale: Scale) -> ScoreRow:
     return msgspec.structs.replace(row, profile=scale.profile, scale=scale.name, revision=scale.revision)
+
+
+def _spare_trained(run: Run, metrics: Sequence[Metric], engine: Engine) -> None:
+    """UsageError where there are rows of networks that were trained: what only tries the line must not clear them."""
+    tried = {scale.key for metric in metrics if UNTRAINED in (scale := scale_of(metric, engine)).revision}
+    rows = read_scores(run.folder).values()
+    there = {row.scale for row in rows if f"{row.profile}/{row.scale}" in tried and UNTRAINED not in row.revision}
+    if there:
+        raise UsageError(
+            f"untrained: {run.folder} has scores of trained networks on {', '.join(sorted(there))}, which these numbers "
+            "would replace. Try the line on a copy of the clips: avbench score COPY --untrained."
+        )
 
 
 # Features --------------------------------------------------------------------------------------------------------

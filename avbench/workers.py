@@ -17,11 +17,22 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
+from pathlib import Path
 from typing import NamedTuple, NoReturn, TypeVar
 
 from .errors import UsageError, WorkerDied
 
-__all__ = ["Progress", "Report", "check_workers", "cpu_workers", "notes", "run_jobs", "silent", "stop_run"]
+__all__ = [
+    "Progress",
+    "Report",
+    "check_workers",
+    "cpu_workers",
+    "free_bytes",
+    "notes",
+    "run_jobs",
+    "silent",
+    "stop_run",
+]
 
 LOOK_UP_SECONDS = 0.1  # how long an interrupt may go unnoticed
 
@@ -60,6 +71,16 @@ def cpu_workers() -> int:
     return max(1, os.cpu_count() or 1)
 
 
+def free_bytes() -> int | None:
+    """Memory that new processes may take without others being moved out; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    sizes = {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
+    return int(sizes["MemAvailable"][0]) * 1024 if "MemAvailable" in sizes else None
+
+
 def check_workers(workers: int | None) -> int:
     """How many workers to take: as many as asked for, or one for each CPU where nothing was said."""
     if workers is None:
@@ -78,9 +99,9 @@ def run_jobs(
     """Yields (job, result) as results become ready. `task` must be importable by name; what it raises is raised here.
 
     A worker gets its next job when the result of its last one has been taken, so that a kill loses one job a worker and
-    memory stays flat. Where a worker dies,
-    `died` is asked for the result of the job that killed it; without `died` the run stops with WorkerDied. Close the
-    generator (`contextlib.closing`) where its loop may be left early: that ends the workers at once.
+    memory stays flat. Where a worker dies, `died` is asked for the result of the job that killed it; without `died` the
+    run stops with WorkerDied. Close the generator (`contextlib.closing`) where its loop may be left early: that ends the
+    workers at once.
     """
     workers = check_workers(workers)
     queue = iter(jobs)
@@ -191,17 +212,17 @@ def _interrupts_between_jobs() -> Iterator[Callable[[], None]]:
     Raised wherever it strikes, it may leave one of the pool's locks held, and the pool would wait for it for ever. A
     handler of somebody else's, and a thread that gets no signals, are left alone.
     """
-    pressed = threading.Event()
+    pressed: list[int] = []  # an Event has a lock, for which a second Ctrl-C could wait inside the handler of the first
 
     def check() -> None:
-        if pressed.is_set():
+        if pressed:
             raise KeyboardInterrupt
 
     ours = threading.current_thread() is threading.main_thread()
     if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield check
         return
-    signal.signal(signal.SIGINT, lambda number, frame: pressed.set())
+    signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
     try:
         yield check
     finally:

@@ -56,7 +56,18 @@ def test_requirements_are_those_of_the_package_and_each_extra_has_its_own() -> N
 
 def test_this_machine_can_run_everything(here: dict[str, Check]) -> None:
     assert [check for check in here.values() if check.state == "fail"] == []
-    expected = ["python", "packages", "torch", "embedded", "encoders", *weights.WEIGHTS, "home", "cpus", "latex"]
+    expected = [
+        "python",
+        "packages",
+        "torch",
+        "embedded",
+        "metrics",
+        "encoders",
+        *weights.WEIGHTS,
+        "home",
+        "cpus",
+        "latex",
+    ]
     assert [name for name in here if name not in ("torchaudio", "torchvision")] == expected
     assert importlib.metadata.version("torch") in here["torch"].found
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
+import http.client
 import json
 import os
 import signal
@@ -44,6 +46,7 @@ class File:
     content: bytes = CONTENT
     etag: str = '"one"'
     ranges: bool = True
+    coding: str = ""  # Content-Encoding
     length: bool = True
     cuts: list[int] = dataclasses.field(default_factory=list)  # bytes after which it closes the line
     stalls: list[int] = dataclasses.field(default_factory=list)  # bytes after which it says no more
@@ -115,6 +118,8 @@ class Server:
             request.send_header("Content-Length", str(len(file.content) - start))
         if file.etag:
             request.send_header("ETag", file.etag)
+        if file.coding:
+            request.send_header("Content-Encoding", file.coding)
         request.end_headers()
         with contextlib.suppress(ConnectionError):
             self._send(request, file, start)
@@ -339,6 +344,29 @@ def test_a_file_of_unsaid_length_needs_a_published_size(server: Server, part: Pa
         download([server.offer(length=False)], part, Wanted("toy"), None, QUICK)
 
 
+def test_bytes_that_are_coded_are_not_taken_for_the_file(server: Server, part: Path) -> None:
+    with pytest.raises(WeightsError, match="coded as gzip"):
+        download([server.offer(coding="gzip")], part, Wanted("toy"))
+    assert left(part) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ECONNRESET])
+def test_a_network_that_goes_away_is_a_line_that_broke(
+    server: Server, part: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    read = http.client.HTTPResponse.read1
+    breaks = [number]
+
+    def cut(answer: http.client.HTTPResponse, most: int = -1) -> bytes:
+        if not breaks:
+            return read(answer, most)
+        raise OSError(breaks[0], os.strerror(breaks.pop()))
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read1", cut)
+    download([server.offer()], part, WANTED, limits=QUICK)
+    assert part.read_bytes() == CONTENT
+
+
 def test_a_protected_address_does_not_lead_to_an_open_one() -> None:
     import urllib.request
 
@@ -547,7 +575,7 @@ def test_a_file_that_somebody_put_there_is_locked_when_first_used(server: Server
         weights.path("toy")
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"toy": {}}', '{"toy": {"size": "x"}}', "\xff"])
+@pytest.mark.parametrize("content", ["", "[]", '{"toy": {}}', '{"toy": {"size": "x"}}', "\xff", '{"\xff": {}}'])
 def test_a_lock_file_that_cannot_be_read_is_never_taken_for_an_empty_one(
     server: Server, register: Register, home: Path, content: str
 ) -> None:
@@ -724,6 +752,9 @@ def test_the_command_line_says_what_is_needed_and_fetches_nothing_offline(home: 
     avbench("weights", "fetch", "--profile", "nobody", home=home, expect=2)
     done = avbench("weights", "verify", "s3fd", home=home, expect=1)
     assert "avbench weights fetch s3fd" in done.stdout
+    assert "absent" in avbench("weights", "verify", home=home).stdout
+    weights.where("s3fd").write_bytes(b"torn")
+    assert "has 4 bytes; expected 89844381" in avbench("weights", "verify", home=home, expect=1).stdout
 
 
 def test_the_command_line_shows_progress_and_prints_the_place(server: Server, register: Register, home: Path) -> None:

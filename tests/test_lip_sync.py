@@ -312,6 +312,19 @@ def test_faces_are_found_as_published(s3fd: S3FD, monkeypatch: pytest.MonkeyPatc
     np.testing.assert_allclose(boxes[:3], known["first3"], rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "enough"), [(27, 60, False), (40, 20, False), (1, 1, False), (28, 30, True)]
+)
+def test_a_picture_that_is_too_small_for_the_detector_shows_no_face(
+    s3fd: S3FD, monkeypatch: pytest.MonkeyPatch, height: int, width: int, enough: bool
+) -> None:
+    monkeypatch.setattr(lips_syncnet, "_detector", lambda engine: s3fd)
+    monkeypatch.setattr(lips_syncnet, "MIN_SCORE", 0.0)
+    found = detect(frames(2, height, width), FULL, 1.0)
+    assert [(len(boxes) > 0, boxes.shape[1]) for boxes in found] == [(enough, 5)] * 2
+    assert [len(boxes) for boxes in detect(frames(2, height, width), FULL, 0.25)] == [0, 0]
+
+
 def test_priors_are_as_published_and_of_the_maps_that_the_network_makes(s3fd: S3FD) -> None:
     known = priors(256, 320)
     assert len(known) == KNOWN_FACES["n_priors"]
@@ -604,7 +617,7 @@ def test_distance_confidence_and_sum_are_of_one_track() -> None:
     assert details["offset"] == 0
     assert [track["frames"] for track in details["tracks"]] == [[0, 60], [60, 121]]
     assert details["tracks"][0]["lse_c"] < details["tracks"][1]["lse_c"]
-    assert (details["faces_seen"], details["detected"]) == (121, [60, 61])
+    assert (details["faces_seen"], details["followed"]) == (121, [60, 61])
 
 
 def test_a_later_track_is_held_against_its_own_stretch_of_the_sound() -> None:

@@ -117,6 +117,14 @@ def test_an_interrupt_is_left_to_the_parent() -> None:
     assert list(run_jobs(interrupted, [1], 1)) == [(1, "went on")]
 
 
+def test_interrupts_are_as_before_when_a_run_has_ended() -> None:
+    for jobs in ([0.0], [0.0, LONG]):
+        with closing(run_jobs(slept, jobs, 1)) as results:
+            next(results)
+            assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 @pytest.mark.parametrize("workers", [0, -1])
 def test_no_workers_are_refused(workers: int) -> None:
     with pytest.raises(UsageError, match=rf"workers = {workers}; expected 1 or more"):

@@ -20,7 +20,7 @@ from ..errors import UsageError, unknown
 from ..features import Feature, Record, Sense, path_of
 from ..split import Prompt
 from . import clap, faces_buffalo, lips_compat, lips_syncnet, voice_ecapa, voice_wavlm, whisper
-from .engine import CPU, Engine, engine_of
+from .engine import CPU, Engine, engine_of, providers
 from .faces_dlib import FACES_DLIB, MAX_SIDE, faces_of
 from .speech_energy import SPEECH_ENERGY, energy_of
 from .voice_ge2e import VOICE_GE2E, voice_of
@@ -61,6 +61,7 @@ class Extractor:
     extra: str = "embedded"  # which of avbench's extras brings the modules
     on_engine: bool = False  # whether its networks run where they are told to, and can be tried untrained
     half: bool = False  # whether it computes in float16 on an accelerator
+    seconds: float = 0.0  # measured, a clip of 121 frames on one core: bench/line.py, bench/cost.py
 
 
 def _network(
@@ -69,9 +70,10 @@ def _network(
     run: Callable[..., Record],
     weights: tuple[str, ...],
     modules: tuple[str, ...],
+    seconds: float,
 ) -> Extractor:
     """An extractor of the paper's profiles, whose networks run where they are told to."""
-    return Extractor(feature, protocol, weights, modules, run, extra="metrics", on_engine=True)
+    return Extractor(feature, protocol, weights, modules, run, extra="metrics", on_engine=True, seconds=seconds)
 
 
 _BUFFALO = ("scrfd-10g", "arcface-r50", "landmarks-1k3d68")
@@ -86,6 +88,7 @@ _ALL = (
         protocol=1,
         weights=("dlib-68-landmarks", "dlib-resnet-face"),
         modules=("dlib", "scipy"),
+        seconds=1.0,
         run=faces_of,
         max_side=MAX_SIDE,
     ),
@@ -95,17 +98,24 @@ _ALL = (
         weights=("ge2e-resemblyzer", "silero-vad"),
         modules=("safetensors", "soxr", "torch"),
         run=voice_of,
+        seconds=0.03,
     ),
-    Extractor(feature=SPEECH_ENERGY, protocol=1, weights=(), modules=("scipy", "soxr"), run=energy_of),
+    Extractor(feature=SPEECH_ENERGY, protocol=1, weights=(), modules=("scipy", "soxr"), run=energy_of, seconds=0.01),
     Extractor(
         feature=WORDS_SPHINX,
         protocol=1,
         weights=("sphinx-en-us",),
         modules=("pocketsphinx", "soxr"),
         run=align,
+        seconds=0.5,
     ),
     _network(
-        voice_wavlm.VOICE_WAVLM, 1, voice_wavlm.wavlm_voice_of, ("wavlm-large-finetune",), ("torch", "transformers")
+        voice_wavlm.VOICE_WAVLM,
+        1,
+        voice_wavlm.wavlm_voice_of,
+        ("wavlm-large-finetune",),
+        ("torch", "transformers"),
+        2.6,
     ),
     _network(
         voice_wavlm.VOICE_WAVLM_PRETRAINED,
@@ -113,23 +123,28 @@ _ALL = (
         voice_wavlm.pretrained_voice_of,
         ("wavlm-large", "wavlm-large-finetune"),
         ("torch", "transformers"),
+        2.5,
     ),
-    _network(voice_ecapa.VOICE_ECAPA, 1, voice_ecapa.ecapa_voice_of, ("ecapa-voxceleb",), ("torch",)),
-    _network(faces_buffalo.FACES_BUFFALO, 1, faces_buffalo.faces_of, _BUFFALO, ("cv2", "onnxruntime")),
-    _network(faces_buffalo.FACES_BUFFALO_AUTHORS, 1, faces_buffalo.faces_of_authors, _BUFFALO, ("cv2", "onnxruntime")),
-    _network(lips_syncnet.LIPS_SYNCNET, 1, lips_syncnet.lips_of, _SYNC, ("cv2", "torch")),
-    _network(lips_syncnet.LIPS_SYNCNET_EVERY4, 1, lips_syncnet.lips_every4_of, _SYNC, ("cv2", "torch")),
-    _network(lips_syncnet.SOUND_SYNCNET, 1, lips_syncnet.sound_of, ("syncnet-v2",), ("torch",)),
-    _network(lips_compat.SYNC_COMPAT, 1, lips_compat.sync_tracks, _SYNC, ("cv2", "scipy", "torch")),
-    _network(clap.CLAP_SOUND, 1, clap.meaning_of_sound, ("clap-htsat-unfused",), _CLAP),
-    _network(clap.CLAP_SOUND_16K, 1, clap.meaning_of_sound_16k, ("clap-htsat-unfused",), _CLAP),
-    _network(clap.CLAP_TEXT, 1, clap.meaning_of_text, ("clap-htsat-unfused", "clap-tokenizer"), _CLAP),
-    _network(clap.CLAP_TEXT_AUTHORS, 1, clap.meaning_of_text_authors, ("clap-htsat-unfused", "clap-tokenizer"), _CLAP),
-    _network(whisper.WORDS_WHISPER, 1, whisper.words_heard, (*_WHISPER, "whisper-normalizer"), _SPOKEN),
+    _network(voice_ecapa.VOICE_ECAPA, 1, voice_ecapa.ecapa_voice_of, ("ecapa-voxceleb",), ("torch",), 0.25),
+    _network(faces_buffalo.FACES_BUFFALO, 1, faces_buffalo.faces_of, _BUFFALO, ("cv2", "onnxruntime"), 27),
+    _network(
+        faces_buffalo.FACES_BUFFALO_AUTHORS, 1, faces_buffalo.faces_of_authors, _BUFFALO, ("cv2", "onnxruntime"), 10
+    ),
+    _network(lips_syncnet.LIPS_SYNCNET, 1, lips_syncnet.lips_of, _SYNC, ("cv2", "torch"), 29),
+    _network(lips_syncnet.LIPS_SYNCNET_EVERY4, 1, lips_syncnet.lips_every4_of, _SYNC, ("cv2", "torch"), 9.7),
+    _network(lips_syncnet.SOUND_SYNCNET, 1, lips_syncnet.sound_of, ("syncnet-v2",), ("torch",), 0.3),
+    _network(lips_compat.SYNC_COMPAT, 1, lips_compat.sync_tracks, _SYNC, ("cv2", "soxr", "torch"), 37),
+    _network(clap.CLAP_SOUND, 1, clap.meaning_of_sound, ("clap-htsat-unfused",), _CLAP, 0.25),
+    _network(clap.CLAP_SOUND_16K, 1, clap.meaning_of_sound_16k, ("clap-htsat-unfused",), _CLAP, 0.25),
+    _network(clap.CLAP_TEXT, 1, clap.meaning_of_text, ("clap-htsat-unfused", "clap-tokenizer"), _CLAP, 0.4),
+    _network(
+        clap.CLAP_TEXT_AUTHORS, 1, clap.meaning_of_text_authors, ("clap-htsat-unfused", "clap-tokenizer"), _CLAP, 0.4
+    ),
+    _network(whisper.WORDS_WHISPER, 1, whisper.words_heard, (*_WHISPER, "whisper-normalizer"), _SPOKEN, 120),
     dataclasses.replace(
-        _network(whisper.WORDS_WHISPER_AUTHORS, 1, whisper.words_heard_authors, _WHISPER, _SPOKEN), half=True
+        _network(whisper.WORDS_WHISPER_AUTHORS, 1, whisper.words_heard_authors, _WHISPER, _SPOKEN, 120), half=True
     ),
-    _network(whisper.WORDING_WHISPER, 1, whisper.wording_of, ("whisper-normalizer",), ("transformers",)),
+    _network(whisper.WORDING_WHISPER, 1, whisper.wording_of, ("whisper-normalizer",), ("transformers",), 0.001),
 )
 
 EXTRACTORS: dict[str, Extractor] = {extractor.feature.name: extractor for extractor in _ALL}
@@ -152,7 +167,7 @@ def stored_at(content_sha256: str, sense: Sense, name: str, text: str = "", engi
 
 
 def ready(names: Sequence[str], engine: Engine = CPU) -> None:
-    """Makes sure that these extractors can run: their libraries are installed, their networks are there and right."""
+    """Makes sure that these extractors can run: libraries are installed, and fit the device; networks are there and right."""
     extractors = [_extractor(name) for name in names]
     absent = {
         module: extractor.extra for extractor in extractors for module in extractor.modules if find_spec(module) is None
@@ -163,6 +178,8 @@ def ready(names: Sequence[str], engine: Engine = CPU) -> None:
             f"{', '.join(names)}: not importable here: {', '.join(absent)}. Run: pip install 'avbench[{extras}]'"
         )
     trained = [one for one in extractors if not (one.on_engine and engine.untrained)]
+    if any("onnxruntime" in one.modules for one in trained):
+        providers(engine)
     weights.ensure(dict.fromkeys(weight for extractor in trained for weight in extractor.weights))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import NamedTuple
 
 from ..errors import UsageError
@@ -28,9 +29,11 @@ def engine_of(device: str = "auto", untrained: bool = False) -> Engine:
     """`auto` takes the GPU where torch sees one. UsageError for a device that is not there. Imports torch unless "cpu"."""
     if device == "cpu":
         return Engine("cpu", untrained)
-    import torch
+    count = 0
+    if find_spec("torch") is not None:  # `ready` says what is not installed
+        import torch
 
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     devices = ["cpu", *(["cuda"] if count else []), *(f"cuda:{number}" for number in range(count))]
     if device == "auto":
         return Engine("cuda" if count else "cpu", untrained)

@@ -4,11 +4,14 @@
     224 x 224, BGR, 0 to 255 → windows of five frames → lip half
     sound → mono, 16 kHz, 16-bit values → cepstra (`mfcc.py`) → windows of 20 columns, four to a frame → sound half
 
-Conventions. As in syncnet_python, with three stated departures. Nothing is coded anew: its transcodes move the sound by
+Conventions. As in syncnet_python, with four stated departures. Nothing is coded anew: its transcodes move the sound by
 0.4 of a frame against the picture, and add a frame. A track needs more than 50 frames, not 100, so that a clip of 121
 is not lost to one turn of the head; a face must still be over 100 pixels. And the detector sees every clip with its
 shorter side reduced to 256 pixels, never enlarged: for 1024 that is the published quarter, for 512 a quarter would leave
-too little of a face. There is no detector of cuts: a face that jumps ends its track because boxes no longer overlap.
+too little of a face. And the sound is not cut at the ends of a track before its cepstra are formed: the first sample of
+a track that begins later is pre-emphasised against the one before it, where there nothing is before it; of such a
+track one window differs, by less than two neighbouring windows do. There is no detector of cuts: a face that jumps ends
+its track because boxes no longer overlap.
 
 The strided variant runs the detector on every fourth frame and the last. Between two of these, boxes lie on straight
 lines where both show the same faces (overlap at least 0.7, one to one); else the detector runs on all frames between.
@@ -122,13 +125,16 @@ def lip_tracks(frames: Frames, detections: Sequence[Boxes], ran: NDArray[np.bool
 def detect(frames: Sequence[Frames] | Frames, engine: Engine, scale: float) -> list[Boxes]:
     """(H, W, 3) RGB frames of one size → for each, (n, 5) left, top, right, bottom, score: pixels, best score first.
 
-    The detector sees a frame reduced by `scale`. Boxes may reach beyond the frame.
+    The detector sees a frame reduced by `scale`, and nothing in one that is then too small for it. Boxes may reach
+    beyond the frame.
     """
     import cv2
     import torch
 
-    from .nets.s3fd import MEANS, faces_in, to_pixels
+    from .nets.s3fd import MEANS, faces_in, map_sizes, to_pixels
 
+    if len(frames) and not np.all(map_sizes(*(round(scale * side) for side in frames[0].shape[:2]))):
+        return [np.zeros((0, 5), np.float32) for _ in frames]
     network, many = _detector(engine), IMAGES_AT_ONCE[engine.accelerated]
     found = []
     for first in range(0, len(frames), many):
@@ -235,8 +241,11 @@ def _rows(made: list[torch.Tensor], engine: Engine) -> NDArray[np.float32]:
 
 @functools.cache
 def _detector(engine: Engine) -> Detector:
+    import cv2
+
     from .nets.s3fd import load_s3fd, untrained_s3fd
 
+    cv2.setNumThreads(1)
     exactly()
     network: Detector = untrained_s3fd() if engine.untrained else load_s3fd(weights.path("s3fd"))
     return network.to(engine.device)

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import weights
-from ..errors import UsageError, WeightsError
+from ..errors import MediaError, WeightsError
 from ..features import Feature, Transcript, Wording
 from .clap import SILENT_PEAK
 from .engine import Engine, exactly
@@ -69,7 +69,7 @@ LOOPED = 2.4  # compression beyond which a text repeats itself, as Whisper's own
 
 
 def words_heard(sound: Sound, language: str, engine: Engine) -> Transcript:
-    """What is said in a language (its code; none is English). UsageError for a language that Whisper does not write."""
+    """What is said in a language (its code; none is English). MediaError for a language that Whisper does not write."""
     code = code_of(language, _languages(engine))
     peak = _peak(sound)
     samples = resample(sound.samples, sound.rate, RATE) if peak >= SILENT_PEAK else np.zeros(0, np.float32)
@@ -89,13 +89,13 @@ def wording_of(prompt: Prompt, transcript: str, engine: Engine) -> Wording:
 
 
 def code_of(language: str, known: Collection[str]) -> str:
-    """The code by which Whisper knows a language tag (de, de-AT, de_AT); a tag that is empty is English."""
+    """The code by which Whisper knows a language tag (de, de-AT, de_AT); a tag that is empty is English.
+
+    MediaError for another: it is the pair's affair, and no reason to stop a run.
+    """
     code = "en" if is_english(language) else language.strip().lower().replace("_", "-").partition("-")[0]
     if code not in known:
-        raise UsageError(
-            f"language {language!r}: Whisper does not write it. Give one of: {', '.join(known)}, "
-            "or leave the language empty for English."
-        )
+        raise MediaError(f"language {language!r}: Whisper does not write it; expected one of its {len(known)}.")
     return code
 
 

@@ -150,7 +150,7 @@ def _direct(feature: Feature[LipTracks], value: Callable[[Sync], float]) -> Call
                 f"{len(tracks.starts)} faces followed, {sound.samples / 16_000:.2f} s of sound; none of them has "
                 f"{MIN_WINDOWS + SPARED} frames ({(MIN_WINDOWS + SPARED) / 25:.1f} s) with sound"
             )
-        return _measured(syncs, value, {"faces_seen": tracks.faces_seen, "detected": tracks.detected.tolist()})
+        return _measured(syncs, value, {"faces_seen": tracks.faces_seen, "followed": tracks.detected.tolist()})
 
     return measure
 
@@ -163,7 +163,7 @@ def _recoded(feature: Feature[SyncTracks], value: Callable[[Sync], float]) -> Ca
         syncs = recoded_syncs(tracks)
         if not syncs:
             raise Unmeasurable(f"{len(tracks.tracks)} faces followed; none of them has {SPARED + 1} frames with sound")
-        return _measured(syncs, value, {"faces_seen": tracks.faces_seen, "detected": tracks.detected.tolist()})
+        return _measured(syncs, value, {"faces_seen": tracks.faces_seen, "followed": tracks.detected.tolist()})
 
     return measure
 
@@ -185,7 +185,8 @@ def _require_loud(peak: float) -> None:
 
 _DIRECT = (
     "S3FD on every frame (shorter side 256), faces followed by overlap for more than 50 frames and over 100 pixels, "
-    "224 x 224 crops and sound in memory without recoding, SyncNet, 31 shifts, windows m - 5; the track of the highest C."
+    "224 x 224 crops and sound in memory without recoding, SyncNet, 31 shifts, windows m - 5, at least 25 of them; the "
+    "track of the highest C."
 )
 _SOURCE = "Chung and Zisserman 2016 (SyncNet); D and C as in Wav2Lip's evaluation; steps checked against syncnet_python"
 _CONFOUNDS = (
@@ -303,6 +304,7 @@ def as_published(metric: Metric, feature: Feature[SyncTracks]) -> Metric:
                 *metric.card.confounds,
                 "the pipeline's transcodes move the sound by about 0.4 of a frame against the picture",
                 "clips with a face in 100 frames or fewer are lost",
+                "a clip whose sound has its peak below -60 dBFS is unmeasurable; the pipeline scores it",
             ),
             assumed="the paper names SyncNet and Wav2Lip and no pipeline; syncnet_python's is taken",
         ),

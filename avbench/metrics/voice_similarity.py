@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 MIN_SECONDS = 0.5
+SILENT_PEAK = 1e-4  # -80 dBFS: what a codec makes of silence lies below
 EPSILON = 1e-8  # least length of an embedding
 
 _LABELS = {
@@ -71,7 +72,10 @@ _ECAPA_RECIPE = (
     "Mono, 16 kHz (windowed sinc); 80 mel bands in dB, the mean of each taken off; SpeechBrain's ECAPA-TDNN "
     "(spkrec-ecapa-voxceleb), 192 numbers; cosine between clip and {other}."
 )
-_ASSUMED = "that the metric code released for training is what made the paper's tables; no code of the tables is public"
+_ASSUMED = (
+    "that the metric code released for training is what made the paper's tables; no code of the tables is public. That "
+    "code scores silence, too, and the shortest sound; here both are unmeasurable"
+)
 _TARGET_QUESTION = "Is the voice in the clip the voice in the real clip?"
 _VOICE_QUESTION = "Is the voice in the clip the voice that was given?"
 
@@ -95,8 +99,9 @@ def _voice(embedding: SpeakerEmbedding, source: Source) -> NDArray[np.float32]:
     """The embedding of a sound in which something can be heard for long enough."""
     if embedding.seconds < MIN_SECONDS:
         raise Unmeasurable(f"{embedding.seconds:.2f} s of sound; at least {MIN_SECONDS} s are needed", source)
-    if embedding.peak == 0:
-        raise Unmeasurable(f"digital silence for {embedding.seconds:.2f} s; a sound is needed", source)
+    if embedding.peak < SILENT_PEAK:
+        level = f"{20 * np.log10(embedding.peak):.0f} dBFS" if embedding.peak > 0 else "digital silence"
+        raise Unmeasurable(f"silence: the sound's peak is {level}; at least -80 dBFS is needed", source)
     return embedding.embedding
 
 

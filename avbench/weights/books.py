@@ -87,7 +87,7 @@ def _read(path: Path, kind: type[T]) -> dict[str, T]:
         return {}
     try:
         return msgspec.json.decode(content, type=dict[str, kind])  # type: ignore[valid-type]
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise WeightsError(
             f"{path}: cannot be read ({error}). Mend it, or remove it: it is then begun anew."
         ) from error

@@ -191,6 +191,9 @@ def _offered(answer: Any, wanted: Wanted) -> tuple[int, str]:
     kind = answer.headers.get_content_type()
     if kind == "text/html":
         raise _Refused("answers with a web page, not with the file")
+    coding = answer.headers.get("Content-Encoding", "identity")
+    if coding != "identity":
+        raise _Refused(f"answers with the file coded as {coding}")
     if answer.status == 206:
         whole = re.fullmatch(r"bytes \d+-\d+/(\d+)", answer.headers.get("Content-Range", "").strip())
         size = int(whole[1]) if whole else 0
@@ -217,7 +220,7 @@ def _receive(answer: Any, part: Path, start: int, size: int, report: Report | No
         file.seek(start)
         file.truncate()
         while have < size:
-            block = answer.read1(min(BLOCK, size - have))
+            block = _next_block(answer, min(BLOCK, size - have))
             if not block:
                 raise _Again(f"broke off after {have} of {size} bytes")
             _write(file, block)
@@ -229,6 +232,17 @@ def _receive(answer: Any, part: Path, start: int, size: int, report: Report | No
                 if have - watched < 1000 * limits.stall_seconds:
                     raise _Again(f"sent {have - watched} bytes in {now - since:.0f} s")
                 watched, since = have, now
+
+
+def _next_block(answer: Any, most: int) -> bytes:
+    """What comes next. A network that goes away (no route, no such device) is a line that broke, and no fault of the disk."""
+    try:
+        block: bytes = answer.read1(most)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise _Again(f"broke off ({error.strerror or type(error).__name__})") from error
+    return block
 
 
 def _write(file: IO[bytes], block: bytes) -> None:
@@ -265,7 +279,7 @@ def _begin(part: Path, begun: _Begun) -> None:
 def _begun(part: Path) -> _Begun | None:
     try:
         return msgspec.json.decode(_beside(part).read_bytes(), type=_Begun)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

@@ -189,7 +189,7 @@ def transcribe(
     device, dtype = network.device, network.dtype
     network.generation_config = rules  # what `generate` would otherwise mix with its own defaults
     level = remarks.get_verbosity()
-    remarks.set_verbosity(remarks.ERROR)  # else it tells its user about settings that it makes itself
+    remarks.set_verbosity_error()  # type: ignore[no-untyped-call]  # else it tells its user about settings that it makes itself
     try:
         written = network.generate(
             found["input_features"].to(device, dtype), attention_mask=found["attention_mask"].to(device)
