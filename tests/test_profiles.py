@@ -245,5 +245,13 @@ def test_both_profiles_run_over_real_people(tmp_path: Path, profile: str) -> Non
     assert done.scored == 3
     found = read_scores(tmp_path / "runs" / "truth" / clips.split.name).values()
     assert len(list(found)) == 3 * len(select(profile))
-    # Real clips come without a described place: what the prompt does not say cannot be held against the sound.
-    assert all(row.failure is None or "prompt" in row.failure or "track" in row.failure for row in found)
+    # Real clips come without a described place, and the published pipeline wants faces of 100 pixels and 100 frames.
+    assert {row.scale for row in found if row.failure} <= {
+        "clap",
+        "clap_env",
+        "clap_manner",
+        "lse_d",
+        "lse_c",
+        "lse_sum",
+    }
+    assert all(row.failure is None or row.failure.partition(": ")[2] for row in found)
