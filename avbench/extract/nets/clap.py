@@ -19,7 +19,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
 
 from ...errors import WeightsError
-from .loading import fit, read_pickled, read_safetensors
+from .loading import fit, numbered, read_pickled, read_safetensors, read_tokenizer
 
 __all__ = [
     "MAX_TOKENS",
@@ -80,23 +80,12 @@ def untrained_clap() -> ClapModel:
         },
         {"hidden_size": 64, "patch_embeds_hidden_size": 8, "depths": [1, 1, 1, 1], "num_attention_heads": [1, 1, 2, 2]},
     )
-    generator = torch.Generator().manual_seed(0xC1A9)
-    with torch.no_grad():
-        for name, value in network.named_parameters():
-            if value.ndim > 1:
-                value.normal_(0, 0.3, generator=generator)
-            elif "weight" not in name:
-                value.normal_(0, 0.1, generator=generator)
-    network.train(False).requires_grad_(False)
-    return network
+    return numbered(network)
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
     """RoBERTa's tokenizer from a `tokenizer.json`; WeightsError where it is none, or lacks `<s>` and `</s>`."""
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:
-        raise WeightsError(f"{path}: not a tokenizer.json ({error}).") from error
+    tokenizer = read_tokenizer(path)
     _fixed(tokenizer)
     found = tokenizer.encode("a").ids
     if [found[0], found[-1]] != [tokenizer.token_to_id("<s>"), tokenizer.token_to_id("</s>")]:

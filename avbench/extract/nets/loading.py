@@ -11,13 +11,16 @@ import pickle
 import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from ...errors import WeightsError
 
-__all__ = ["channels_last", "fit", "numbered", "read_pickled", "read_safetensors"]
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = ["channels_last", "fit", "numbered", "read_pickled", "read_safetensors", "read_tokenizer"]
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 
@@ -58,6 +61,16 @@ def read_safetensors(path: Path, kinds: Collection[str] = ("F32",)) -> dict[str,
             return {name: stored.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a safetensors file of {' or '.join(kinds)} numbers ({error}).") from error
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a `tokenizer.json`; WeightsError where it is none."""
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises no narrower one
+        raise WeightsError(f"{path}: not a tokenizer.json ({error}).") from error
 
 
 def fit(module: torch.nn.Module, state: Mapping[str, torch.Tensor], path: Path, unused: Collection[str] = ()) -> None:

@@ -23,6 +23,7 @@ from transformers.models.whisper.configuration_whisper import NON_SPEECH_TOKENS_
 from transformers.utils import logging as remarks
 
 from ...errors import WeightsError
+from .loading import numbered, read_tokenizer
 
 __all__ = [
     "RATE",
@@ -104,23 +105,12 @@ def load_whisper(
 def untrained_whisper() -> WhisperForConditionalGeneration:
     """A tiny network of the same kind with random numbers; writes at most 24 tokens of `untrained_tokenizer`."""
     network = WhisperForConditionalGeneration(_config(**_TINY))
-    generator = torch.Generator().manual_seed(0x3A15)
-    with torch.no_grad():
-        for name, value in network.named_parameters():
-            if value.ndim > 1:
-                value.normal_(0, 0.3, generator=generator)
-            elif "weight" not in name:
-                value.normal_(0, 0.1, generator=generator)
-    network.train(False).requires_grad_(False)
-    return network
+    return numbered(network)
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
     """Whisper's tokenizer from a `tokenizer.json`; WeightsError where it is none, or lacks one of the marks."""
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:
-        raise WeightsError(f"{path}: not a tokenizer.json ({error}).") from error
+    tokenizer = read_tokenizer(path)
     absent = [mark for mark in (*_MARKS, _SPACE) if tokenizer.token_to_id(mark) is None]
     if absent or "en" not in languages(tokenizer):
         raise WeightsError(f"{path}: another tokenizer than Whisper's; it lacks {', '.join(absent) or '<|en|>'}.")
