@@ -35,7 +35,7 @@ from avbench.errors import MediaError
 from avbench.extract import EXTRACTORS, extract, ready
 from avbench.features import Features, Record
 from avbench.metric import Measured, Metric, Sample, Source, Unmeasurable
-from avbench.metrics import METRICS
+from avbench.metrics import select
 from avbench.prepare.manifest import Entry, read_manifest
 from avbench.split import Prompt
 
@@ -124,7 +124,7 @@ def run(one: Combination, extracted: Extracted, tally: Tally) -> None:
         sides = {"clip": extracted.of(path, one.clip.transcript)}
     target = extracted.of(one.clip.path, one.clip.transcript)
     sides |= {"target": target, "voice": target, "face": target}
-    for metric in METRICS.values():
+    for metric in select("embedded"):
         why = _lacking(metric, sides)
         if why is not None:
             _failed(one, tally, metric.name, why)
@@ -169,7 +169,7 @@ def _failed(one: Combination, tally: Tally, what: str, reason: str) -> None:
 def report(tally: Tally, count: int) -> None:
     print(f"combinations {count}")
     print(f"damage_refused {tally.failures['damage']}")
-    for metric in METRICS.values():
+    for metric in select("embedded"):
         print(f"{metric.name}_values {tally.values[metric.name]}")
         print(f"{metric.name}_failures {tally.failures[metric.name]}")
     for reason, times in sorted(tally.reasons.items(), key=lambda item: (-item[1], item[0])):
@@ -189,7 +189,7 @@ def main() -> None:
     clips = [entry for entry in read_manifest(given.folder) if entry.kind in KINDS]
     if not clips:
         parser.exit(2, f"{given.folder}: no row of kind {', '.join(KINDS)}; expected clips to damage.\n")
-    ready(list(EXTRACTORS))
+    ready([name for name, extractor in EXTRACTORS.items() if extractor.extra == "embedded"])
     extracted, tally = Extracted(), Tally(Counter(), Counter(), Counter(), [])
     numbers = range(given.count) if given.only is None else [given.only]
     for done, number in enumerate(numbers):
