@@ -8,15 +8,23 @@ from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from avbench.doctor import requirements
 from avbench.methods import DEMO
 
-from .line import Demo, avbench
+from .line import COMMAND, Demo, environment
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+class Begun(NamedTuple):
+    """A process that makes the demo below a folder."""
+
+    place: Path
+    process: subprocess.Popen[bytes]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,12 +36,45 @@ def avbench_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs the demo comes last: it is made meanwhile."""
+    items.sort(key=needs_demo)
+
+
+def needs_demo(item: pytest.Item) -> bool:
+    return "demo" in getattr(item, "fixturenames", ())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def demo_begun(
+    request: pytest.FixtureRequest, avbench_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Begun | None]:
+    """The demo on its way, where a test of this run needs it: by the command that a newcomer types."""
+    if not any(map(needs_demo, request.session.items)):
+        yield None
+        return
+    place = tmp_path_factory.mktemp("demo")
+    with (place / "stdout").open("w") as told, (place / "stderr").open("w") as said:
+        command = [*COMMAND, "demo", "--runs", str(place / "runs")]
+        process = subprocess.Popen(
+            command, env=environment(avbench_home), stdin=subprocess.DEVNULL, stdout=told, stderr=said
+        )
+    try:
+        yield Begun(place, process)
+    finally:
+        process.kill()
+        process.wait()
+
+
 @pytest.fixture(scope="session")
-def demo(avbench_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """The demo, made once for each test run by the command that a newcomer types."""
-    runs = tmp_path_factory.mktemp("demo") / "runs"
-    done = avbench("demo", "--runs", runs, home=avbench_home)
-    return Demo(avbench_home, runs, DEMO, done.stdout)
+def demo(demo_begun: Begun | None, avbench_home: Path) -> Demo:
+    """The demo, made once for each test run."""
+    assert demo_begun is not None
+    place, process = demo_begun
+    code, said = process.wait(), (place / "stderr").read_text()
+    assert code == 0, said
+    assert "Traceback" not in said
+    return Demo(avbench_home, place / "runs", DEMO, (place / "stdout").read_text())
 
 
 @pytest.fixture(scope="session")

@@ -78,6 +78,11 @@ def test_who_stops_early_waits_for_no_job() -> None:
     assert gone(worker)
 
 
+def as_in_a_terminal() -> None:
+    """What is started in the background of a script ignores Ctrl-C, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupt_ends_the_run_at_once_and_quietly(tmp_path: Path) -> None:
     """Ctrl-C reaches every process of the group, as it does in a terminal."""
     program = tmp_path / "program.py"
@@ -102,6 +107,7 @@ def test_an_interrupt_ends_the_run_at_once_and_quietly(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=as_in_a_terminal,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
@@ -118,6 +124,14 @@ def test_an_interrupt_is_left_to_the_parent() -> None:
 
 
 def test_interrupts_are_as_before_when_a_run_has_ended() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        check_interrupts()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def check_interrupts() -> None:
     for jobs in ([0.0], [0.0, LONG]):
         with closing(run_jobs(slept, jobs, 1)) as results:
             next(results)
