@@ -12,7 +12,7 @@ demo: .venv/.embedded  ## make clips, score them, print the table
 test: .venv/.dev  ## everything that is quick: under 6 minutes
 	@$(BIN)/python -m pytest -m "not slow"
 
-test-slow: .venv/.dev  ## kills, worker counts
+test-slow: .venv/.dev  ## kills, worker counts, networks in full size
 	@$(BIN)/python -m pytest -m slow
 
 check: .venv/.dev  ## what a change must pass before its tests are run

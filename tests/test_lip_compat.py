@@ -164,6 +164,7 @@ def clip() -> NDArray[np.uint8]:
     return np.repeat(soft(1, 288), 101, axis=0)
 
 
+@pytest.mark.slow
 def test_one_centred_face_goes_through_the_whole_line(clip: NDArray[np.uint8], tmp_path: Path) -> None:
     record = sync_tracks((clip, buzz(4.04)), TRIED)
     assert record.frames == len(clip) + 2  # 1105 samples at 16 kHz are 69 ms

@@ -96,6 +96,7 @@ def test_each_metric_says_where_it_comes_from_and_stands_on_networks_that_are_re
     assert {name.partition("/")[0] for name in METRICS} == {*PROFILES, "embedded"}
 
 
+@pytest.mark.slow
 def test_five_methods_extract_each_target_and_reference_once(place: Path) -> None:
     """Read are: of a clip, picture, sound, and sound with a language; of a pair, the target's picture and sound, voice
     and face; of the prompt, what it says and the words."""
@@ -110,6 +111,7 @@ def test_five_methods_extract_each_target_and_reference_once(place: Path) -> Non
     assert (again.scored, again.extracted) == (0, 0)
 
 
+@pytest.mark.slow
 def test_the_authors_scales_are_filled_or_have_a_reason(place: Path) -> None:
     """The published lip sync pipeline wants more than 100 frames of a face; these clips have fewer."""
     assert scored("m0", profile="authors").scored == len(PAIRS)

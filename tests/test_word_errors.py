@@ -233,6 +233,7 @@ def test_one_sound_has_one_transcript() -> None:
     assert first.seconds == 3.0
 
 
+@pytest.mark.slow
 def test_a_long_sound_is_heard_to_its_end_by_the_community_and_for_30_s_by_the_authors() -> None:
     long = noise(40, 8_000)
     halves = [words_heard(Sound(part, 8_000), "en", ENGINE) for part in np.split(long.samples, 2)]
