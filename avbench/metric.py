@@ -17,7 +17,20 @@ import msgspec
 from .features import Feature, Features
 from .split import Prompt
 
-__all__ = ["PROFILES", "Aggregate", "Card", "Measured", "Metric", "Sample", "Scale", "Source", "Unmeasurable"]
+__all__ = [
+    "PROFILES",
+    "UNTRAINED",
+    "Aggregate",
+    "Card",
+    "Measured",
+    "Metric",
+    "Sample",
+    "Scale",
+    "Source",
+    "Unmeasurable",
+]
+
+UNTRAINED = "@untrained"  # in the revision of a scale whose networks have random numbers
 
 PROFILES = {
     "authors": "what the released code of ID-LoRA's authors does; where they released none, a stated assumption",

@@ -25,13 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import Incomparable, Incomplete, SplitError, UsageError, unknown
-from .metric import PROFILES, Scale
+from .metric import PROFILES, UNTRAINED, Scale
 from .run import Kind, Run, RunInfo, find_runs, read_run, read_scales, scan_scores
 from .split import Split, load_split
 
 __all__ = ["Entry", "Results", "Scores", "SpeakerMeans", "aggregate", "load", "speaker_means"]
 
-UNTRAINED = "@untrained"  # in the revision of a metric whose network has no trained weights
 AGREE = ("unit", "direction", "aggregate")  # of a scale, over the methods of a table, beside its revision
 
 

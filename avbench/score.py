@@ -23,7 +23,7 @@ from .errors import AvbenchError, MediaError, SplitError, UsageError, unknown
 from .extract import EXTRACTORS, Engine, Medium, engine_of, extract, ready, stored_at
 from .features import Feature, Features, Record, Sense, load, save
 from .home import FileDigests, home, imported, sweep
-from .metric import Measured, Metric, Sample, Scale, Source, Unmeasurable
+from .metric import UNTRAINED, Measured, Metric, Sample, Scale, Source, Unmeasurable
 from .metrics import METRICS, scale_of, select
 from .prepare import prepare
 from .run import (
@@ -49,7 +49,6 @@ from .workers import Progress, Report, check_workers, cpu_workers, free_bytes, n
 __all__ = ["Scored", "check_media", "score"]
 
 SCORES = "scores.jsonl"
-UNTRAINED = "@untrained"  # in the revision of a scale whose networks have random numbers
 BYTES_A_WORKER = 10**9  # frames of a clip, and what runs them
 WORKERS_ON_GPU = 2  # while one decodes, the other computes; each holds its own networks
 

@@ -18,6 +18,7 @@ from .. import clip, weights
 from ..clip import DECODE, Sound
 from ..errors import UsageError, unknown
 from ..features import Feature, Record, Sense, path_of
+from ..metric import UNTRAINED
 from ..split import Prompt
 from . import clap, faces_buffalo, lips_compat, lips_syncnet, voice_ecapa, voice_wavlm, whisper
 from .engine import CPU, Engine, engine_of, providers
@@ -156,7 +157,7 @@ def revision(name: str, engine: Engine = CPU) -> str:
     if not extractor.weights:
         return f"{name}/{extractor.protocol}"
     if extractor.on_engine and engine.untrained:
-        return f"{name}/{extractor.protocol}@untrained"
+        return f"{name}/{extractor.protocol}{UNTRAINED}"
     precision = "-float16" if extractor.half and engine.accelerated else ""
     return f"{name}/{extractor.protocol}@{weights.digest8(extractor.weights)}{precision}"
 

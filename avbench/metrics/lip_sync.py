@@ -24,6 +24,7 @@ from ..extract.lips_compat import SYNC_COMPAT
 from ..extract.lips_syncnet import LIPS_SYNCNET, LIPS_SYNCNET_EVERY4, SOUND_SYNCNET, SPARED
 from ..features import Feature, LipTracks, SoundWindows, SyncTracks
 from ..metric import Card, Measured, Metric, Sample, Unmeasurable
+from .usable import require_peak
 
 __all__ = [
     "LSE_C",
@@ -143,7 +144,7 @@ def _direct(feature: Feature[LipTracks], value: Callable[[Sync], float]) -> Call
     def measure(sample: Sample) -> Measured:
         tracks, sound = sample.clip[feature], sample.clip[SOUND_SYNCNET]
         _require_track(len(tracks.starts), tracks.faces_seen, tracks.frames)
-        _require_loud(sound.peak)
+        require_peak(sound.peak, SILENT_PEAK)
         syncs = track_syncs(tracks, sound)
         if not syncs:
             raise Unmeasurable(
@@ -159,7 +160,7 @@ def _recoded(feature: Feature[SyncTracks], value: Callable[[Sync], float]) -> Ca
     def measure(sample: Sample) -> Measured:
         tracks = sample.clip[feature]
         _require_track(len(tracks.tracks), tracks.faces_seen, tracks.frames)
-        _require_loud(tracks.peak)
+        require_peak(tracks.peak, SILENT_PEAK)
         syncs = recoded_syncs(tracks)
         if not syncs:
             raise Unmeasurable(f"{len(tracks.tracks)} faces followed; none of them has {SPARED + 1} frames with sound")
@@ -175,12 +176,6 @@ def _require_track(count: int, faces_seen: int, frames: int) -> None:
         raise Unmeasurable(
             f"no face can be followed long enough or is large enough: {faces_seen} detections in {frames} frames"
         )
-
-
-def _require_loud(peak: float) -> None:
-    if peak < SILENT_PEAK:
-        level = f"{20 * np.log10(peak):.0f} dBFS" if peak > 0 else "digital silence"
-        raise Unmeasurable(f"silence: the sound's peak is {level}; at least -60 dBFS is needed")
 
 
 _DIRECT = (

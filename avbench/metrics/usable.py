@@ -9,7 +9,15 @@ from ..extract.voice_ge2e import MIN_SPEECH_SECONDS
 from ..features import Faces, SpeechEnergy, Voice
 from ..metric import Source, Unmeasurable
 
-__all__ = ["MIN_FRAMES", "require_embeddings", "require_movement", "require_sound", "require_voice", "seen"]
+__all__ = [
+    "MIN_FRAMES",
+    "require_embeddings",
+    "require_movement",
+    "require_peak",
+    "require_sound",
+    "require_voice",
+    "seen",
+]
 
 MIN_FOUND = 0.5  # of the sampled frames; by chance, faces are found in a few hundredths of frames without any
 MIN_FRAMES = 25  # one second
@@ -54,6 +62,15 @@ def require_sound(energy: SpeechEnergy) -> NDArray[np.float64]:
             f"silence: at most {_dbfs(loudest)} between 300 and 3400 Hz; at least {_dbfs(SILENT_RMS)} are needed"
         )
     return energy.rms.astype(np.float64)
+
+
+def require_peak(peak: float, least: float, source: Source = "clip") -> None:
+    """Unmeasurable where a sound's largest absolute sample is less than what counts as sound."""
+    if peak < least:
+        level = f"{20 * np.log10(peak):.0f} dBFS" if peak > 0 else "digital silence"
+        raise Unmeasurable(
+            f"silence: the sound's peak is {level}; at least {20 * np.log10(least):.0f} dBFS is needed", source
+        )
 
 
 def seen(faces: Faces) -> NDArray[np.bool_]:

@@ -19,6 +19,7 @@ from ..extract.voice_ecapa import VOICE_ECAPA
 from ..extract.voice_wavlm import VOICE_WAVLM, VOICE_WAVLM_PRETRAINED
 from ..features import Feature, SpeakerEmbedding
 from ..metric import Card, Measured, Metric, Sample, Source, Unmeasurable
+from .usable import require_peak
 
 __all__ = [
     "MIN_SECONDS",
@@ -99,9 +100,7 @@ def _voice(embedding: SpeakerEmbedding, source: Source) -> NDArray[np.float32]:
     """The embedding of a sound in which something can be heard for long enough."""
     if embedding.seconds < MIN_SECONDS:
         raise Unmeasurable(f"{embedding.seconds:.2f} s of sound; at least {MIN_SECONDS} s are needed", source)
-    if embedding.peak < SILENT_PEAK:
-        level = f"{20 * np.log10(embedding.peak):.0f} dBFS" if embedding.peak > 0 else "digital silence"
-        raise Unmeasurable(f"silence: the sound's peak is {level}; at least -80 dBFS is needed", source)
+    require_peak(embedding.peak, SILENT_PEAK, source)
     return embedding.embedding
 
 
