@@ -164,7 +164,7 @@ def generate(
 @profile_option
 @option("--metric", "metrics", multiple=True, help="Only this metric, or module:NAME; may be repeated.  [default: all]")
 @option("--device", default="auto", help="Where networks run: auto, cpu, cuda, cuda:1, …")
-@option("--strided", is_flag=True, help="Faces on every 4th frame for lip sync: faster, and a revision of its own.")
+@option("--strided", is_flag=True, help="Faces on every 8th frame for lip sync: faster, and a revision of its own.")
 @option("--untrained", is_flag=True, help="Tiny random networks, to try the line; no table takes the numbers.")
 @data_option
 @overwrite_option

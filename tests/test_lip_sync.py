@@ -27,7 +27,7 @@ from avbench.extract.lips_syncnet import (
     detect_every,
     lip_embeddings,
     lip_tracks,
-    lips_every4_of,
+    lips_every8_of,
     lips_of,
     scale_of,
     sound_embeddings,
@@ -53,7 +53,7 @@ from avbench.features import Feature, Features, LipTracks, SoundWindows, SyncTra
 from avbench.metric import Measured, Metric, Sample, Unmeasurable
 from avbench.metrics.lip_sync import (
     LSE_C,
-    LSE_C_EVERY4,
+    LSE_C_EVERY8,
     LSE_D,
     LSE_SUM,
     Sync,
@@ -548,14 +548,14 @@ def test_faces_are_bridged_one_to_one_whatever_their_order() -> None:
 
 def test_a_clip_becomes_one_track_of_its_centred_face() -> None:
     clip = frames(60, 260, 300)
-    tracks, strided_tracks = lips_of(clip, UNTRAINED), lips_every4_of(clip, UNTRAINED)
+    tracks, strided_tracks = lips_of(clip, UNTRAINED), lips_every8_of(clip, UNTRAINED)
     assert (tracks.frames, tracks.starts.tolist(), tracks.ends.tolist()) == (60, [0], [60])
     assert tracks.lips.shape == (56, 64)
     assert tracks.boxes.shape == (60, 3)
     np.testing.assert_allclose(tracks.boxes[30], [150, 130, 52], atol=0.1)
     assert tracks.confidence.tolist() == pytest.approx([0.99])
     assert (tracks.detected.tolist(), tracks.faces_seen) == ([60], 60)
-    assert (strided_tracks.detected.tolist(), strided_tracks.faces_seen) == ([16], 16)
+    assert (strided_tracks.detected.tolist(), strided_tracks.faces_seen) == ([9], 9)
     np.testing.assert_allclose(strided_tracks.lips, tracks.lips, atol=1e-4)
     assert np.array_equal(lips_of(clip, UNTRAINED).lips, tracks.lips)
 
@@ -660,14 +660,14 @@ def test_what_defeats_lip_sync_is_said_with_counts(tracks: LipTracks, sound: Sou
 
 
 def test_the_strided_scale_has_its_own_feature_and_the_same_name() -> None:
-    assert (LSE_C_EVERY4.name, LSE_C_EVERY4.profile) == ("lse_c", "community")
-    (needed, _) = LSE_C_EVERY4.needs["clip"]
-    assert needed.name == "lips_syncnet_every4"
+    assert (LSE_C_EVERY8.name, LSE_C_EVERY8.profile) == ("lse_c", "community")
+    (needed, _) = LSE_C_EVERY8.needs["clip"]
+    assert needed.name == "lips_syncnet_every8"
     sample = sample_of(tracks_of((0, 121)), sound_windows(), needed)
     assert (
-        measured(LSE_C_EVERY4, sample).value == measured(LSE_C, sample_of(tracks_of((0, 121)), sound_windows())).value
+        measured(LSE_C_EVERY8, sample).value == measured(LSE_C, sample_of(tracks_of((0, 121)), sound_windows())).value
     )
-    assert "on every fourth frame" in LSE_C_EVERY4.card.recipe
+    assert "on every eighth frame" in LSE_C_EVERY8.card.recipe
 
 
 def recoded(windows: list[int], peak: float = 0.5) -> SyncTracks:

@@ -136,7 +136,7 @@ def test_strided_lip_sync_has_a_revision_of_its_own(place: Path) -> None:
     strided = {metric.name: scale_of(metric).revision for metric in select("community", names, strided=True)}
     assert {f"community/{name}" for name in names if exact[name] != strided[name]} == set(STRIDED)
     scored("m0", metrics=["lse_d"], strided=True)
-    assert all("lips_syncnet_every4/" in row.revision and row.value is not None for row in rows("m0", "community"))
+    assert all("lips_syncnet_every8/" in row.revision and row.value is not None for row in rows("m0", "community"))
     with pytest.raises(UsageError, match="none of them was asked for"):
         select("community", ["wer"], strided=True)
 

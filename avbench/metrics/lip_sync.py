@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..extract.lips_compat import SYNC_COMPAT
-from ..extract.lips_syncnet import LIPS_SYNCNET, LIPS_SYNCNET_EVERY4, SOUND_SYNCNET, SPARED
+from ..extract.lips_syncnet import LIPS_SYNCNET, LIPS_SYNCNET_EVERY8, SOUND_SYNCNET, SPARED
 from ..features import Feature, LipTracks, SoundWindows, SyncTracks
 from ..metric import Card, Measured, Metric, Sample, Unmeasurable
 from .usable import require_peak
@@ -29,13 +29,13 @@ from .usable import require_peak
 __all__ = [
     "LSE_C",
     "LSE_C_AUTHORS",
-    "LSE_C_EVERY4",
+    "LSE_C_EVERY8",
     "LSE_D",
     "LSE_D_AUTHORS",
-    "LSE_D_EVERY4",
+    "LSE_D_EVERY8",
     "LSE_SUM",
     "LSE_SUM_AUTHORS",
-    "LSE_SUM_EVERY4",
+    "LSE_SUM_EVERY8",
     "SHIFT",
     "Sync",
     "as_published",
@@ -270,13 +270,13 @@ LSE_SUM = Metric(
 
 
 def strided(metric: Metric) -> Metric:
-    """The same scale from boxes of every fourth frame: faster, of another revision."""
+    """The same scale from boxes of every eighth frame: faster, of another revision."""
     return dataclasses.replace(
         metric,
-        needs={"clip": (LIPS_SYNCNET_EVERY4, SOUND_SYNCNET)},
-        measure=_direct(LIPS_SYNCNET_EVERY4, _VALUES[metric.name]),
+        needs={"clip": (LIPS_SYNCNET_EVERY8, SOUND_SYNCNET)},
+        measure=_direct(LIPS_SYNCNET_EVERY8, _VALUES[metric.name]),
         card=dataclasses.replace(
-            metric.card, recipe=metric.card.recipe.replace("on every frame", "on every fourth frame, lines between")
+            metric.card, recipe=metric.card.recipe.replace("on every frame", "on every eighth frame, lines between")
         ),
     )
 
@@ -309,4 +309,4 @@ def as_published(metric: Metric, feature: Feature[SyncTracks]) -> Metric:
 LSE_D_AUTHORS, LSE_C_AUTHORS = as_published(LSE_D, SYNC_COMPAT), as_published(LSE_C, SYNC_COMPAT)
 LSE_SUM_AUTHORS = as_published(LSE_SUM, SYNC_COMPAT)
 
-LSE_D_EVERY4, LSE_C_EVERY4, LSE_SUM_EVERY4 = strided(LSE_D), strided(LSE_C), strided(LSE_SUM)
+LSE_D_EVERY8, LSE_C_EVERY8, LSE_SUM_EVERY8 = strided(LSE_D), strided(LSE_C), strided(LSE_SUM)

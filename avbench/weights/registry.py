@@ -108,7 +108,7 @@ _OXFORD = "https://www.robots.ox.ac.uk/~vgg/software/lipsync/data"
 _UNISPEECH = "https://github.com/microsoft/UniSpeech/tree/main/downstreams/speaker_verification"
 
 _FACES = ("faces_buffalo", "faces_buffalo_authors")
-_SYNC = ("lips_syncnet", "lips_syncnet_every4", "sync_compat")
+_SYNC = ("lips_syncnet", "lips_syncnet_every8", "sync_compat")
 _WORDS = ("words_whisper", "words_whisper_authors")
 
 _ALL = (
@@ -350,7 +350,7 @@ _ALL = (
         commercial=False,
         note="SyncNet: lips of five frames and the sound heard with them in one space of 1024 numbers.",
         address="https://www.robots.ox.ac.uk/~vgg/software/lipsync/",
-        used_by=("lips_syncnet", "lips_syncnet_every4", "sound_syncnet", "sync_compat"),
+        used_by=("lips_syncnet", "lips_syncnet_every8", "sound_syncnet", "sync_compat"),
         terms="syncnet",
     ),
     Weight(
