@@ -42,11 +42,8 @@ def form_of(path: Path) -> str:
 @contextmanager
 def drawing(style: Mapping[str, Any] | None = None) -> Iterator[None]:
     """matplotlib with its own defaults and this style, silent: it logs how it builds its caches."""
-    absent = [name for name in ("matplotlib", "scipy") if find_spec(name) is None]
-    if absent:
-        raise UsageError(
-            f"a figure needs {' and '.join(absent)}, not installed here. Run: pip install 'avbench[figure]'"
-        )
+    if find_spec("matplotlib") is None:
+        raise UsageError("a figure needs matplotlib, not installed here. Run: pip install 'avbench[figure]'")
     import logging
 
     loggers = [(logger, logger.level) for logger in map(logging.getLogger, ("matplotlib", "fontTools"))]

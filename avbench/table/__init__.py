@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from .home import package_version
-from .metric import Scale
-from .results import Entry, Results, Scores, aggregate
-from .run import Kind
+from ..home import package_version
+from ..metric import Scale
+from ..results import Entry, Results, Scores, aggregate
+from ..run import Kind
 
 __all__ = ["DASH", "Block", "Cell", "Column", "Mark", "Row", "Table", "build", "marks"]
 

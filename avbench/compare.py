@@ -1,0 +1,1 @@
+"""What may be claimed of one method against another, and what may not?"""

@@ -1,0 +1,1 @@
+"""What did the paper print, and does it agree with itself?"""

@@ -1,0 +1,1 @@
+"""What did people prefer, and how sure is that?"""
