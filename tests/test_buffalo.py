@@ -63,7 +63,6 @@ from avbench.metrics.lip_motion import (
     LIP_MOTION_AUTHORS,
     NORMS,
     bridged,
-    most_similar,
     mouth_motion,
 )
 from avbench.split import Prompt
@@ -878,28 +877,3 @@ def test_too_little_of_a_face_has_no_lip_motion(count: int, found: int, reason: 
 
 def test_a_still_mouth_has_none() -> None:
     assert mouth_motion(faces_with(landmarks=mouths(np.full(30, 7.0)))).value == pytest.approx(0, abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("values", "share", "expected"),
-    [
-        ([0.1, 0.9, 0.5, 0.9], 0.5, [1, 3]),
-        ([0.5] * 10, 0.3, [0, 1, 2]),
-        ([0.2, 0.3], 0.3, [1]),
-        ([0.2, 0.3], 1, [1, 0]),
-        ([], 0.3, []),
-    ],
-)
-def test_the_most_similar_clips_come_first_and_ties_in_order(
-    values: list[float], share: float, expected: list[int]
-) -> None:
-    assert most_similar(values, share) == expected
-
-
-def test_a_share_is_rounded_to_the_nearest_number_and_halves_up() -> None:
-    assert {count: len(most_similar([0.0] * count)) for count in (35, 5, 15, 34, 36, 1)} == {
-        35: 11, 5: 2, 15: 5, 34: 10, 36: 11, 1: 1,
-    }  # fmt: skip
-    for share in (0, -0.1, 1.1):
-        with pytest.raises(ValueError, match="more than 0 and at most 1"):
-            most_similar([1.0], share)

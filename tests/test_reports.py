@@ -10,6 +10,7 @@ import string
 import subprocess
 import sys
 import unicodedata
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,14 @@ from hypothesis import strategies as st
 
 from avbench.report import FORMATS
 from avbench.report.columns import balanced, pad, width, wrapped
+from avbench.report.html import html, page
 from avbench.report.latex import escape as latex_escape
 from avbench.report.markdown import escape as markdown_escape
-from avbench.table import Block, Cell, Column, Row, Table
+from avbench.table import BLANK, Block, Cell, Column, Row, Table
 
 from .paper import compiled, needs_latex
 
+EVERY = {**FORMATS, "html": html}
 WORD = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc", "Cf", "Cs", "Zs", "Zl", "Zp"]), min_size=1, max_size=8
 )
@@ -71,34 +74,137 @@ def table(*labels: str, cells: tuple[Cell, ...] = (), columns: tuple[Column, ...
 # Every format ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", EVERY)
 def test_every_format_prints_every_row_and_number_once_and_ends_with_a_line_end(name: str) -> None:
-    out = FORMATS[name](table("first", "second one", "third"))
+    out = EVERY[name](table("first", "second one", "third"))
     assert out.endswith("\n")
     assert not out.endswith("\n\n")
     for word in ("first", "second one", "third", "0.812"):
         assert out.count(word) == 1, word
 
 
-@pytest.mark.parametrize("name", ["text", "markdown", "latex"])
+@pytest.mark.parametrize("name", ["text", "markdown", "latex", "html"])
 def test_every_format_for_reading_shows_coverage_signature_caption_gaps_and_blocks(name: str) -> None:
-    out = FORMATS[name](table("first", "second", "third"))
+    out = EVERY[name](table("first", "second", "third"))
     for word in ("2/3", "0/3", "avbench|v:1|scale:0|rev:a/1+b@0", "2 speakers", "m: 1 failed", "Methods", "Controls"):
         assert word in out, word
     assert out.index("Methods") < out.index("second") < out.index("Controls") < out.index("third")
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", EVERY)
 def test_the_same_table_gives_the_same_bytes(name: str) -> None:
-    assert FORMATS[name](table(*NASTY)) == FORMATS[name](table(*NASTY))
+    assert EVERY[name](table(*NASTY)) == EVERY[name](table(*NASTY))
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", EVERY)
 def test_no_format_ever_prints_a_gap_as_a_number(name: str) -> None:
     gap = Cell("–", None, 0, 3, 0, "")
-    out = FORMATS[name](table("only", "gaps", cells=(gap,)))
+    out = EVERY[name](table("only", "gaps", cells=(gap,)))
     assert not re.search(r"nan|none|inf\b|\b0\.0|-1", out, re.IGNORECASE)
     assert re.search(r"\b0/3|,0$", out, re.MULTILINE)
+
+
+PUBLISHED = Block(
+    "as published (arXiv 2603.10256), other items, not comparable",
+    (
+        Row("paper/a", "A & B", "published", (Cell("0.510", 0.51), BLANK)),
+        Row("paper/c", "C", "published", (Cell("<0.001", 0.001), Cell("2.50", 2.5))),
+    ),
+    note="Table 2; the pairs of <its> authors, 100 % other clips.",
+)
+
+
+def beside() -> Table:
+    """Ours with stars, marks and coverage, and a published block below."""
+    columns = (Column("sim", "Sim", "cosine", "↑", 3), Column("lse", "LSE", "", "↓", 2))
+    ours = (
+        Row("m", "Ours", "model", (Cell("0.812", 0.8123, 3, 0, 0, "best", "***"), Cell("-2.50", -2.5, 2, 1, 0, "second"))),
+        Row("n", "Base", "baseline", (Cell("0.700", 0.7, 3), Cell("3.10", 3.1, 3, 0, 0, "", "*"))),
+    )  # fmt: skip
+    return Table("mini", "Mini.", columns, (Block("Methods", ours), PUBLISHED), (), ("s1", "s2"))
+
+
+def alone() -> Table:
+    """Published numbers without ours: no coverage, no signatures, a heading over the labels."""
+    columns = (Column("sim", "Sim", "", "↑", 3), Column("lse", "LSE", "", "↓", 2))
+    rows = tuple(row._replace(label=f"{number}") for number, row in enumerate(PUBLISHED.rows))
+    return Table("hard", "Sweep.", columns, (Block("", rows),), corner="scale_x")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_stars_follow_their_number_in_every_format_for_reading(name: str) -> None:
+    out = EVERY[name](beside())
+    expected = {
+        "text": ("0.812¹***", "3.10 *"),
+        "markdown": (r"**0.812**\*\*\* |", r"3.10\* |"),
+        "latex": (r"\textbf{0.812}$^{***}$ &", r"0.700\phantom{$^{***}$} & 3.10$^{*}$\,{\tiny \phantom{000}}"),
+        "csv": ("0.8123", "3.1"),
+        "html": ('<b>0.812</b><span class="beside" style="min-width: 2.7ch">***', ">3.10<"),
+    }
+    for part in expected[name]:
+        assert part in out, part
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_published_block_has_its_heading_note_and_numbers_and_no_coverage(name: str) -> None:
+    out = EVERY[name](beside())
+    assert "arXiv 2603.10256" in out
+    assert out.count("0.510") == 1, "as printed, with its last zero"
+    assert "0/" not in out
+    if name != "csv":
+        assert "other clips" in out
+        assert "2/3" in out, "ours keep their coverage"
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_table_without_signatures_units_or_a_heading_has_no_empty_remains_of_them(name: str) -> None:
+    out = EVERY[name](alone())
+    assert not re.search("ignature|numbers were made|ttfamily|multicolumn{3}|<code>|tiny", out)
+    assert out.endswith("\n")
+    assert not out.endswith("\n\n")
+    if name != "csv":
+        assert re.search(r"scale\\?_x", out)
+
+
+def test_csv_of_published_rows_says_whose_they_are_and_counts_nothing() -> None:
+    lines = list(csv.reader(io.StringIO(EVERY["csv"](beside()), newline="")))
+    heading = PUBLISHED.heading
+    assert lines == [
+        ["method", "label", "kind", "block", "sim", "lse", "sim_n", "lse_n"],
+        ["m", "Ours", "model", "Methods", "0.8123", "-2.5", "3", "2"],
+        ["n", "Base", "baseline", "Methods", "0.7", "3.1", "3", "3"],
+        ["paper/a", "A & B", "published", heading, "0.510", "", "", ""],
+        ["paper/c", "C", "published", heading, "<0.001", "2.50", "", ""],
+    ]
+
+
+def test_text_lays_out_blocks_with_notes_stars_and_blanks() -> None:
+    assert EVERY["text"](beside()).splitlines()[2:] == [
+        "              Sim ↑        LSE ↓",
+        "             cosine",
+        "────────────────────────────────",
+        "Methods",
+        "  Ours    0.812¹***  -2.50²  2/3",
+        "  Base    0.700       3.10 *",
+        "────────────────────────────────",
+        "as published (arXiv 2603.10256), other items, not comparable",
+        "  Table 2; the pairs of <its> authors, 100 % other clips.",
+        "  A & B   0.510",
+        "  C      <0.001       2.50",
+        "────────────────────────────────",
+        "",
+        "s1",
+        "s2",
+    ]
+    assert EVERY["text"](alone()).splitlines() == [
+        "Sweep.",
+        "",
+        "scale_x   Sim ↑  LSE ↓",
+        "──────────────────────",
+        "0         0.510",
+        "1        <0.001   2.50",
+        "──────────────────────",
+    ]
 
 
 # CSV -------------------------------------------------------------------------------------------------------------
@@ -116,7 +222,7 @@ def test_csv_gives_back_labels_and_values_to_the_last_bit(rows: list[tuple[str, 
         tuple(Row(f"m@a=1,b={n}", label, "model", (Cell("x", value, n, 0, 0, ""),)) for label, value, n in rows),
     )
     columns = (Column("sim", "Sim", "", "", 3),)
-    out = FORMATS["csv"](Table("mini", "", columns, (block,), (), ("s",)))
+    out = EVERY["csv"](Table("mini", "", columns, (block,), (), ("s",)))
     head, *lines = list(csv.reader(io.StringIO(out, newline="")))
     assert head == ["method", "label", "kind", "sim", "sim_n"]
     found = [(label, float(value), int(measured)) for _, label, _, value, measured in lines]
@@ -127,7 +233,7 @@ def test_csv_gives_back_labels_and_values_to_the_last_bit(rows: list[tuple[str, 
 def test_csv_is_wide_values_first_then_coverage_and_a_gap_is_empty() -> None:
     columns = (Column("sim", "S", "", "↑", 2), Column("lips", "L", "", "", 1))
     cells = (Cell("0.33", 1 / 3, 3, 0, 0, "best"), Cell("–", None, 0, 1, 2, ""))
-    out = FORMATS["csv"](table("A, b", "c", cells=cells, columns=columns))
+    out = EVERY["csv"](table("A, b", "c", cells=cells, columns=columns))
     assert out.splitlines() == [
         "method,label,kind,sim,lips,sim_n,lips_n",
         'm0,"A, b",model,0.3333333333333333,,3,0',
@@ -139,17 +245,17 @@ def test_csv_is_wide_values_first_then_coverage_and_a_gap_is_empty() -> None:
 
 
 def test_text_aligns_numbers_under_each_other_with_coverage_beside() -> None:
-    assert FORMATS["text"](table("first", "漢字", "third")).splitlines()[2:] == [
-        "           AV corr. ↑",
-        "               % of_x",
-        "─────────────────────",
+    assert EVERY["text"](table("first", "漢字", "third")).splitlines()[2:] == [
+        "          AV corr. ↑",
+        "              % of_x",
+        "────────────────────",
         "Methods",
-        "  first    0.812¹",
-        "  漢字    -0.090² 2/3",
-        "─────────────────────",
+        "  first   0.812¹",
+        "  漢字   -0.090² 2/3",
+        "────────────────────",
         "Controls",
-        "  third        –  0/3",
-        "─────────────────────",
+        "  third       –  0/3",
+        "────────────────────",
         "",
         "m: 1 failed",
         "",
@@ -169,7 +275,7 @@ def test_the_six_columns_of_the_demo_fit_a_terminal_of_100() -> None:
     columns = tuple(Column(f"s{n}", label, unit, arrow, 3) for n, (label, unit, arrow) in enumerate(heads))
     texts = ["0.812", "0.812", "0.812", "0.812", "-0.812", "10.81"]
     cells = tuple(Cell(text, float(text), 14, 2, 0, "") for text in texts)
-    out = FORMATS["text"](table("truth", "shifted +12 frames", "stranger", cells=cells, columns=columns))
+    out = EVERY["text"](table("truth", "shifted +12 frames", "stranger", cells=cells, columns=columns))
     assert max(width(line) for line in out.splitlines()) <= 100
 
 
@@ -214,7 +320,7 @@ def markdown_cells(line: str) -> list[str]:
 @settings(max_examples=200)
 @given(st.one_of(LINE, ASCII))
 def test_any_label_comes_back_from_a_markdown_cell(label: str) -> None:
-    lines = FORMATS["markdown"](table(label, "x")).splitlines()
+    lines = EVERY["markdown"](table(label, "x")).splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("| **Methods**"))
     assert markdown_cells(lines[at + 1]) == [label, "**0.812**"]
 
@@ -227,7 +333,7 @@ def test_no_label_can_begin_markup(label: str) -> None:
 
 
 def test_markdown_rows_have_as_many_cells_as_the_head() -> None:
-    lines = [line for line in FORMATS["markdown"](table(*NASTY)).splitlines() if line.startswith("|")]
+    lines = [line for line in EVERY["markdown"](table(*NASTY)).splitlines() if line.startswith("|")]
     assert {len(markdown_cells(line)) for line in lines} == {2}
     assert markdown_cells(lines[5]) == ['"', "<ins>-0.090</ins> (2/3)"]
 
@@ -313,7 +419,7 @@ def test_a_table_of_nasty_labels_compiles_with_booktabs_alone_and_without_compla
     everything = "".join(map(chr, range(33, 127)))
     codes = [f"U+{code:04X} {chr(code)}" for code in range(0xA1, 0x180) if chr(code).isprintable()]
     labels = [*NASTY, everything, *(" ".join(codes[at : at + 6]) for at in range(0, len(codes), 6))]
-    floats = [FORMATS["latex"](table(*labels[at : at + 25])) for at in range(0, len(labels), 25)]
+    floats = [EVERY["latex"](table(*labels[at : at + 25])) for at in range(0, len(labels), 25)]
     log = compiled(tmp_path, "\\clearpage\n".join(floats))
     complaints = [line for line in log.splitlines() if re.search(r"^!|undefined|Missing character|invalid", line)]
     assert complaints == []
@@ -322,7 +428,7 @@ def test_a_table_of_nasty_labels_compiles_with_booktabs_alone_and_without_compla
 @needs_latex
 @pytest.mark.skipif(shutil.which("pdftotext") is None, reason="no pdftotext: the page was not read back")
 def test_the_compiled_page_reads_as_the_table(tmp_path: Path) -> None:
-    compiled(tmp_path, FORMATS["latex"](table("[1ex] 100% a_b", "# & ~ ^", "third")))
+    compiled(tmp_path, EVERY["latex"](table("[1ex] 100% a_b", "# & ~ ^", "third")))
     page = subprocess.run(["pdftotext", "-layout", "paper.pdf", "-"], cwd=tmp_path, capture_output=True, check=True)
     text = page.stdout.decode()
     assert re.search(r"\[1ex\] 100% a.b +0\.812", text)
@@ -332,13 +438,94 @@ def test_the_compiled_page_reads_as_the_table(tmp_path: Path) -> None:
 
 
 def test_the_fragment_is_one_float_with_its_signature_in_a_comment_and_in_print() -> None:
-    lines = FORMATS["latex"](table("a", "b")).splitlines()
+    lines = EVERY["latex"](table("a", "b")).splitlines()
     assert [line for line in lines if "{table}" in line] == ["\\begin{table}", "\\end{table}"]
     assert "% avbench|v:1|scale:0|rev:a/1+b@0" in lines
     assert unescape(
         next(line for line in lines if line.startswith("avbench")).replace("\\allowbreak{}", "").removesuffix("\\par")
     )
     assert "\\textbf{0.812}" in "".join(lines)
+
+
+@needs_latex
+def test_stars_notes_and_published_blocks_compile_and_widen_nothing(tmp_path: Path) -> None:
+    hostile = Block(
+        "; ".join(NASTY[:20]), (Row("x", "x", "published", (Cell("<0.001", 0.001), BLANK)),), " ".join(NASTY)
+    )
+    tables = [beside(), alone(), beside()._replace(blocks=(*beside().blocks, hostile), corner=NASTY[0])]
+    log = compiled(tmp_path, "".join(map(EVERY["latex"], tables)))
+    assert not re.search("Overfull|Missing character|undefined", log)
+
+
+# HTML ------------------------------------------------------------------------------------------------------------
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Reads a page strictly: every element is closed in order; keeps cells by row, and what the page would fetch."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.rows: list[list[str]] = []
+        self.links: list[str] = []
+        self.words = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "action", "onload", "onclick")]
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+    def error(self, message: str) -> None:
+        raise AssertionError(message)
+
+
+def test_a_page_is_well_formed_and_fetches_nothing() -> None:
+    for text in (html(table(*NASTY)), html(beside()), html(alone()), page([beside(), alone()])):
+        found = Page(text)
+        assert found.links == []
+        assert set(found.seen) <= {
+            "html", "head", "meta", "title", "style", "body", "section", "p", "div", "table", "thead", "tbody", "tr", "th",
+            "td", "span", "b", "u", "ul", "li", "details", "summary", "code",
+        }  # fmt: skip
+        assert "url(" not in text
+        assert "@import" not in text
+        assert "prefers-color-scheme: dark" in text
+    assert Page(page([beside(), alone()])).seen.count("table") == 2
+
+
+@settings(max_examples=100)
+@given(st.one_of(LINE, ASCII))
+def test_any_label_comes_back_from_a_page(label: str) -> None:
+    rows = Page(html(table(label, "x"))).rows
+    assert rows[2] == [label, "0.812"]
+
+
+def test_a_page_marks_stars_and_covers_as_the_table_does() -> None:
+    found = html(beside())
+    assert "<b>0.812</b>" in found
+    assert "<u>-2.50</u>" in found
+    assert Page(found).rows[2] == ["Ours", "0.812***", "-2.502/3"]
+    assert Page(found).rows[5] == ["A & B", "0.510", ""]
+    assert found.index("<details>") < found.index("s1")
 
 
 # Light -----------------------------------------------------------------------------------------------------------

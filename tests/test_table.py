@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from avbench.errors import Incomplete, UsageError
 from avbench.home import package_version
 from avbench.metric import Scale
 from avbench.run import RunInfo
 from avbench.split import Split
-from avbench.table import DASH, Cell, Table, build, marks
+from avbench.stats import smallest_difference, smallest_effect
+from avbench.table import DASH, Cell, Table, build, marks, without_controls
 
 from .scored import make_run, make_scale, make_split, results_of
 
@@ -41,6 +46,13 @@ def fill(
 def table_of(place: Path, split: Split, found: Found, scale: Scale | None = None, **options: Any) -> Table:
     fill(place, split, found, scale, options.pop("infos", None))
     return build(results_of(place, **options))
+
+
+def build_with(place: Path, split: Split, found: Found, **options: Any) -> Table:
+    fill(place, split, found)
+    if not (place / "mini").exists():
+        shutil.copytree(place.parent / "mini", place / "mini")
+    return build(results_of(place), **options)
 
 
 def cells(table: Table) -> dict[str, Cell]:
@@ -195,6 +207,176 @@ def test_turning_a_measured_clip_into_a_failure_never_raises_the_methods_mark(
                 return
             mark.append(marks(results_of(place), scale).get(f"m{number}", ""))
     assert PLACES[mark[1]] <= PLACES[mark[0]]
+
+
+# Against a baseline ----------------------------------------------------------------------------------------------
+
+EIGHT = {f"p{number}": f"speaker{number // 2}" for number in range(16)}
+
+
+def spread(level: float, size: float) -> list[float | str | None]:
+    """Sixteen values around a level, the same for every method but for `size`."""
+    return [level + size * ((7 * number) % 5 - 2) for number in range(16)]
+
+
+def of_speakers(values: list[float | str | None], base: list[float | str | None]) -> Any:
+    """(8,) means of the differences."""
+    return (np.array(values, dtype=float) - np.array(base, dtype=float)).reshape(8, 2).mean(axis=1)
+
+
+def starred(table: Table) -> dict[str, str]:
+    return {method: cell.stars for method, cell in cells(table).items() if cell.stars}
+
+
+def test_stars_are_holm_adjusted_t_tests_of_speaker_means(tmp_path: Path) -> None:
+    from scipy.stats import ttest_1samp
+
+    split = make_split(tmp_path, EIGHT)
+    found: Found = {
+        "base": spread(0.5, 0.0), "far": spread(0.56, 0.01), "near": spread(0.51, 0.01), "same": spread(0.501, 0.02)
+    }  # fmt: skip
+    table = build_with(tmp_path, split, found, baseline="base", stars=True)
+    differences = {method: of_speakers(found[method], found["base"]) for method in ("far", "near", "same")}
+    ps = {method: float(ttest_1samp(values, 0.0).pvalue) for method, values in differences.items()}
+    first, second, third = sorted(ps, key=lambda method: ps[method])
+    adjusted = {first: 3 * ps[first], second: max(3 * ps[first], 2 * ps[second])}
+    adjusted[third] = max(adjusted[second], ps[third])
+    expected = {method: "***" if p < 0.001 else "**" if p < 0.01 else "*" for method, p in adjusted.items() if p < 0.05}
+    assert starred(table) == expected
+    assert expected, "the example shows something"
+    assert set(adjusted) - set(expected), "and leaves something out"
+    assert "*, **, ***: differs from base with p < 0.05, 0.01, 0.001" in table.caption
+
+
+def test_a_baseline_without_stars_says_what_would_be_found_and_stars_nothing(tmp_path: Path) -> None:
+    split = make_split(tmp_path, EIGHT)
+    found: Found = {"base": spread(0.5, 0.0), "far": spread(0.56, 0.01), "wide": spread(0.5, 0.03)}
+    table = build_with(tmp_path, split, found, baseline="base")
+    assert starred(table) == {}
+    means = of_speakers(found["wide"], found["base"])
+    least = smallest_difference(means, 0.05 / 2)
+    said = re.search(r"found four times in five .* from: Sim ([0-9.]+)\.", table.caption)
+    assert said is not None
+    assert least <= float(said[1]) < least + 0.001, "of the widest, rounded up at the scale's digits"
+
+
+@pytest.mark.parametrize("worse", [False, True])
+def test_a_gap_of_its_own_takes_the_star_from_a_method_better_or_worse(tmp_path: Path, worse: bool) -> None:
+    split = make_split(tmp_path, EIGHT)
+    found: Found = {"base": spread(0.5, 0.0), "far": spread(0.44 if worse else 0.56, 0.01)}
+    assert starred(build_with(tmp_path / "whole", split, found, baseline="base", stars=True)) == {"far": "***"}
+    gap: Found = {**found, "far": ["no face", *found["far"][1:]]}
+    assert starred(build_with(tmp_path / "gap", split, gap, baseline="base", stars=True)) == {}
+
+
+def test_a_method_with_missing_scores_is_not_compared_and_the_caption_says_so(tmp_path: Path) -> None:
+    split = make_split(tmp_path, EIGHT)
+    found: Found = {
+        "base": spread(0.5, 0.0), "far": spread(0.56, 0.01), "part": [None, *spread(0.6, 0.01)[1:]]
+    }  # fmt: skip
+    table = build_with(tmp_path, split, found, baseline="base", stars=True)
+    assert starred(table) == {"far": "***"}
+    assert "Not compared where scores are missing: part." in table.caption
+    other = build_with(tmp_path, split, {}, baseline="part", stars=True)
+    assert starred(other) == {}
+    assert "Nothing is compared with part" in other.caption
+
+
+def test_controls_take_no_star_and_hiding_them_changes_none(tmp_path: Path) -> None:
+    split = make_split(tmp_path, EIGHT)
+    infos = {"truth": RunInfo("truth", "control"), "still": RunInfo("still", "control")}
+    found: Found = {
+        "base": spread(0.5, 0.0), "far": spread(0.505, 0.01), "truth": spread(0.9, 0.01), "still": spread(0.1, 0.01)
+    }  # fmt: skip
+    fill(tmp_path, split, found, infos=infos)
+    results = results_of(tmp_path)
+    shown = build(results, baseline="base", stars=True)
+    hidden = build(without_controls(results), baseline="base", stars=True)
+    assert set(starred(shown)) <= {"far"}
+    assert starred(shown) == starred(hidden)
+    assert hidden.blocks == shown.blocks[:1]
+    against = build(results, baseline="truth", stars=True)
+    assert set(starred(against)) == {"base", "far"}, "a control may be the baseline"
+
+
+def test_without_controls_nothing_is_left_of_controls_alone(tmp_path: Path, split: Split) -> None:
+    fill(tmp_path, split, {"truth": same(1.0)}, infos={"truth": RunInfo("truth", "control")})
+    with pytest.raises(Incomplete, match="only controls have scores"):
+        without_controls(results_of(tmp_path))
+
+
+def test_a_scale_without_direction_takes_no_star(tmp_path: Path) -> None:
+    split = make_split(tmp_path, EIGHT)
+    found: Found = {"base": spread(0.5, 0.0), "far": spread(0.56, 0.01)}
+    fill(tmp_path, split, found, make_scale(direction="none"))
+    assert starred(build(results_of(tmp_path), baseline="base", stars=True)) == {}
+
+
+def test_stars_want_a_baseline_that_is_there(tmp_path: Path, split: Split) -> None:
+    fill(tmp_path, split, {"one": same(0.5), "two": same(0.4)})
+    results = results_of(tmp_path)
+    with pytest.raises(UsageError, match="Give --baseline METHOD, one of one, two"):
+        build(results, stars=True)
+    with pytest.raises(UsageError, match=r"unknown baseline 'too'\. Did you mean two"):
+        build(results, baseline="too")
+
+
+def test_an_untrained_method_is_no_baseline_and_takes_no_star(tmp_path: Path) -> None:
+    split = make_split(tmp_path, EIGHT)
+    found: Found = {"base": spread(0.5, 0.0), "raw": spread(0.9, 0.01), "far": spread(0.56, 0.01)}
+    fill(tmp_path, split, found, infos={"raw": RunInfo("Raw", untrained=True)})
+    results = results_of(tmp_path, methods=list(found))
+    assert set(starred(build(results, baseline="base", stars=True))) == {"far"}
+    with pytest.raises(UsageError, match="raw: its generator has no trained weights"):
+        build(results, baseline="raw", stars=True)
+
+
+def test_without_a_baseline_the_caption_says_what_the_split_can_tell_apart(tmp_path: Path) -> None:
+    split = make_split(tmp_path, EIGHT)
+    table = table_of(tmp_path, split, {"a": spread(0.5, 0.01), "b": spread(0.5, 0.01)})
+    alone, together = (smallest_effect([2] * 8, correlation) for correlation in (0.0, 0.3))
+    assert f"differ by {alone:.2f} standard deviations of a clip's difference, or {together:.2f} if" in table.caption
+
+
+def test_a_split_that_ranks_nothing_or_a_method_alone_says_nothing_of_power(tmp_path: Path) -> None:
+    split = make_split(tmp_path / "demo", EIGHT, ranks=False)
+    assert "power" not in table_of(tmp_path / "demo", split, {"a": spread(0.5, 0.01), "b": spread(0.5, 0.01)}).caption
+    split = make_split(tmp_path / "alone", EIGHT)
+    assert "power" not in table_of(tmp_path / "alone", split, {"a": spread(0.5, 0.01)}).caption
+
+
+RANK = {"***": 3, "**": 2, "*": 1, "": 0}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 15), st.sampled_from(["far", "base", "near"]), st.sets(st.integers(0, 15), max_size=2))
+def test_turning_a_measured_clip_into_a_failure_never_wins_a_star_for_being_better(
+    at: int, method: str, failed: set[int]
+) -> None:
+    found: dict[str, list[float | str | None]] = {
+        "base": spread(0.5, 0.004), "far": spread(0.56, 0.01), "near": spread(0.508, 0.01)
+    }  # fmt: skip
+    for place in failed:
+        found["base"][place] = "no face"
+    worse = {name: list(values) for name, values in found.items()}
+    worse[method][at] = "no face"
+    better: list[dict[str, int]] = []
+    for outcomes in (found, worse):
+        with TemporaryDirectory() as name:
+            place_of = Path(name)
+            table = build_with(place_of, make_split(place_of, EIGHT), outcomes, baseline="base", stars=True)
+            level = cells(table)["base"].value
+            values = {row: cell.value for row, cell in cells(table).items()}
+            better.append(
+                {
+                    row: RANK[cells(table)[row].stars]
+                    if level is not None and (value := values[row]) is not None and value > level
+                    else 0
+                    for row in ("far", "near")
+                }
+            )
+    if method != "base":
+        assert bool(better[1][method]) <= bool(better[0][method])
 
 
 # Words -----------------------------------------------------------------------------------------------------------

@@ -13,8 +13,7 @@ by is part of a scale: another norm is another protocol.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +34,6 @@ __all__ = [
     "bridged",
     "interocular",
     "lip_motion",
-    "most_similar",
     "mouth_motion",
     "mouth_width",
 ]
@@ -96,19 +94,6 @@ NORMS: dict[str, Callable[[Points], Series]] = {
     "interocular": interocular,
     "mouth_width": mouth_width,
 }
-
-
-def most_similar(face_sims: Sequence[float], share: float = 0.3) -> list[int]:
-    """Places of the clips with the highest face similarity, best first; of equal ones the earlier.
-
-    Their number is share · N to the nearest whole number, halves up (11 of 35), and at least one of any. Table 4 of the
-    paper shows lip motion of 30 %; how it rounds is not known. ValueError for a share outside 0 to 1.
-    """
-    if not 0 < share <= 1:
-        raise ValueError(f"share {share}; expected more than 0 and at most 1")
-    # The nearest double of a share may lie under the number that was meant: 0.3 of 35 is 10.5 and not less.
-    count = max(1, math.floor(round(share * len(face_sims), 9) + 0.5))
-    return sorted(range(len(face_sims)), key=lambda place: -face_sims[place])[:count]
 
 
 def lip_motion(faces: Faces) -> Measured:

@@ -5,19 +5,34 @@ from __future__ import annotations
 import csv as standard
 import io
 
-from ..table import Table
+from ..table import Cell, Table
 
 __all__ = ["csv"]
 
 
 def csv(table: Table) -> str:
-    """method, label, kind, then SCALE…, then SCALE_n…; an empty field where nothing was measured."""
+    """method, label, kind, then SCALE…, then SCALE_n…; an empty field where nothing was measured.
+
+    A published number is as printed, without coverage, and the block that says whose it is comes after the kind.
+    """
     scales = [column.scale for column in table.columns]
+    published = any(row.kind == "published" for block in table.blocks for row in block.rows)
     out = io.StringIO()
     writer = standard.writer(out, lineterminator="\n")
-    writer.writerow(["method", "label", "kind", *scales, *(f"{scale}_n" for scale in scales)])
+    head = ["method", "label", "kind", *(["block"] if published else [])]
+    writer.writerow([*head, *scales, *(f"{scale}_n" for scale in scales)])
     for block in table.blocks:
         for row in block.rows:
-            values = ["" if cell.value is None else repr(cell.value) for cell in row.cells]
-            writer.writerow([row.method, row.label, row.kind, *values, *(cell.measured for cell in row.cells)])
+            whose = [block.heading] if published else []
+            values = map(_printed if row.kind == "published" else _exact, row.cells)
+            counts = ["" if row.kind == "published" else cell.measured for cell in row.cells]
+            writer.writerow([row.method, row.label, row.kind, *whose, *values, *counts])
     return out.getvalue()
+
+
+def _exact(cell: Cell) -> str:
+    return "" if cell.value is None else repr(cell.value)
+
+
+def _printed(cell: Cell) -> str:
+    return "" if cell.value is None else cell.text

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from ..table import Cell, Column, Table
-from .columns import balanced
+from .columns import balanced, wrapped
 
 __all__ = ["escape", "latex"]
 
@@ -89,17 +90,18 @@ ACCENTS = {
 }
 DOTLESS = {"i": "\\i", "j": "\\j"}
 BREAK = r" \\ "
-NUMBER_COVERAGE = r"r@{\,}l"  # the columns of a scale that has gaps
+NOTE = 100  # letters of a line below the heading of a block
 LIGATURES = "-',"  # two of a kind would be drawn as one: --, '', ,,
 
 
 def latex(table: Table) -> str:
     """A float with caption, tabular, gaps and signatures."""
     rows = [row for block in table.blocks for row in block.rows]
-    covered = [any(row.cells[number].coverage for row in rows) for number in range(len(table.columns))]
+    besides = [_Beside.of([row.cells[number] for row in rows]) for number in range(len(table.columns))]
+    made = ["How its numbers were made:", *map(_commented, table.signatures)] if table.signatures else []
     lines = [
-        "% Needs \\usepackage{booktabs}. How its numbers were made:",
-        *(f"% {ascii(signature)[1:-1]}" for signature in table.signatures),
+        " ".join(["% Needs \\usepackage{booktabs}.", *made[:1]]),
+        *(f"% {line}" for line in made[1:]),
         "\\begin{table}",
         "\\centering",
         "\\setlength{\\tabcolsep}{4pt}",
@@ -107,29 +109,26 @@ def latex(table: Table) -> str:
         f"\\caption{{{escape(table.caption)}}}",
         f"\\label{{tab:avbench-{re.sub('[^A-Za-z0-9.-]', '-', table.name)}}}",
         "\\footnotesize",
-        f"\\begin{{tabular}}{{@{{}}l{''.join(NUMBER_COVERAGE if more else 'r' for more in covered)}@{{}}}}",
+        f"\\begin{{tabular}}{{@{{}}l{'r' * len(table.columns)}@{{}}}}",
         "\\toprule",
-        _line(
-            "",
-            [
-                _heading(column, more, column is table.columns[-1])
-                for column, more in zip(table.columns, covered, strict=True)
-            ],
-        ),
+        _line(escape(table.corner), map(_heading, table.columns)),
     ]
-    span = 1 + len(covered) + sum(covered)
+    span = 1 + len(table.columns)
     for block in table.blocks:
-        lines += ["\\midrule", f"\\multicolumn{{{span}}}{{@{{}}l}}{{\\textit{{{escape(block.heading)}}}}} \\\\"]
-        lines += [_line(escape(row.label), map(_cell, row.cells, covered)) for row in block.rows]
+        lines.append("\\midrule")
+        lines += [_across(span, f"\\textit{{{escape(block.heading)}}}")] if block.heading else []
+        lines += [_across(span, f"{{\\tiny {escape(line)}}}") for line in wrapped(block.note, NOTE) if block.note]
+        lines += [_line(escape(row.label), map(_cell, row.cells, besides)) for row in block.rows]
     lines += ["\\bottomrule", "\\end{tabular}"]
     if table.gaps:
         lines += ["\\par\\smallskip", "{\\footnotesize\\raggedright"]
         lines += [f"{escape(line)}.\\par" for line in table.gaps]
         lines += ["}"]
-    lines += ["\\par\\smallskip", "{\\tiny\\ttfamily\\raggedright"]
-    lines += [f"{_breakable(escape(signature))}\\par" for signature in table.signatures]
-    lines += ["}", "\\end{table}"]
-    return "\n".join(lines) + "\n"
+    if table.signatures:
+        lines += ["\\par\\smallskip", "{\\tiny\\ttfamily\\raggedright"]
+        lines += [f"{_breakable(escape(signature))}\\par" for signature in table.signatures]
+        lines += ["}"]
+    return "\n".join([*lines, "\\end{table}"]) + "\n"
 
 
 def escape(text: str) -> str:
@@ -155,23 +154,46 @@ def _piece(char: str) -> str:
     return f"\\texttt{{U+{ord(char):04X}}}"
 
 
-def _heading(column: Column, covered: bool, last: bool) -> str:
-    """The label in at most two lines, its unit small below, over both columns of a scale with coverage."""
+class _Beside(NamedTuple):
+    """What stands to the right of the numbers of a scale. Every cell is as wide there, so that numbers stay aligned."""
+
+    stars: str  # the most
+    coverage: str  # the longest
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell]) -> _Beside:
+        stars = max((cell.stars for cell in cells), key=len, default="")
+        return cls(stars, max((cell.coverage for cell in cells), key=len, default=""))
+
+
+def _heading(column: Column) -> str:
+    """The label in at most two lines, its unit small below."""
     stack = [escape(line) for line in balanced(column.heading, 2)]
-    stack += [f"{{\\tiny {escape(line)}}}" for line in balanced(column.unit, 2)]
-    inner = f"\\begin{{tabular}}[b]{{@{{}}r@{{}}}}{BREAK.join(stack)}\\end{{tabular}}"
-    return f"\\multicolumn{{{1 + covered}}}{{{'r@{}' if last else 'r'}}}{{{inner}}}"
+    stack += [f"{{\\tiny {escape(line)}}}" for line in balanced(column.unit, 2) if column.unit]
+    return f"\\begin{{tabular}}[b]{{@{{}}r@{{}}}}{BREAK.join(stack)}\\end{{tabular}}"
 
 
-def _cell(cell: Cell, covered: bool) -> str:
+def _cell(cell: Cell, beside: _Beside) -> str:
     number = escape(cell.text.replace("-", "\N{MINUS SIGN}"))
     marked = {"best": f"\\textbf{{{number}}}", "second": f"\\underline{{{number}}}", "": number}[cell.mark]
-    coverage = f"{{\\tiny {cell.coverage}}}" if cell.coverage else ""
-    return f"{marked} & {coverage}".rstrip() if covered else marked
+    blank = beside.stars[len(cell.stars) :]
+    stars = (f"$^{{{cell.stars}}}$" if cell.stars else "") + (f"\\phantom{{$^{{{blank}}}$}}" if blank else "")
+    blank = "0" * (len(beside.coverage) - len(cell.coverage))  # as wide as any digit
+    coverage = cell.coverage + (f"\\phantom{{{blank}}}" if blank else "")
+    return f"{marked}{stars}" + (f"\\,{{\\tiny {coverage}}}" if coverage else "")
+
+
+def _across(span: int, words: str) -> str:
+    """Words over all columns that widen none."""
+    return f"\\multicolumn{{{span}}}{{@{{}}l}}{{\\rlap{{{words}}}}} \\\\"
 
 
 def _line(label: str, cells: Iterable[str]) -> str:
     return f"{' & '.join([label, *cells])} \\\\"
+
+
+def _commented(signature: str) -> str:
+    return ascii(signature)[1:-1]
 
 
 def _breakable(signature: str) -> str:

@@ -13,17 +13,22 @@ FIRST = re.compile(r"^(\d*)([-+=.)])")  # makes a list or a heading of a line th
 
 
 def markdown(table: Table) -> str:
-    """One table; a block begins with its heading in bold in a row of its own."""
+    """One table; a block begins with its heading in bold, and its note in italics, in rows of their own."""
     columns = table.columns
-    head = ["", *(escape(f"{column.label} {column.arrow}".rstrip()) for column in columns)]
-    units = ["", *(escape(column.unit) for column in columns)]
-    lines = [escape(table.caption), "", _line(head), _line(["---", *("---:" for _ in columns)]), _line(units)]
+    empty = ["" for _ in columns]
+    head = [escape(table.corner), *(escape(f"{column.label} {column.arrow}".rstrip()) for column in columns)]
+    lines = [escape(table.caption), "", _line(head), _line(["---", *("---:" for _ in columns)])]
+    if any(column.unit for column in columns):
+        lines.append(_line(["", *(escape(column.unit) for column in columns)]))
     for block in table.blocks:
-        lines.append(_line([f"**{escape(block.heading)}**", *("" for _ in columns)]))
+        lines += [_line([f"**{escape(block.heading)}**", *empty])] if block.heading else []
+        lines += [_line([f"*{escape(block.note)}*", *empty])] if block.note else []
         lines += [_line([escape(row.label), *map(_cell, row.cells)]) for row in block.rows]
     if table.gaps:
         lines += ["", *(f"- {escape(line)}" for line in table.gaps)]
-    lines += ["", "<details><summary>Signatures</summary>", "", "```text", *table.signatures, "```", "", "</details>"]
+    if table.signatures:
+        lines += ["", "<details><summary>Signatures</summary>", ""]
+        lines += ["```text", *table.signatures, "```", "", "</details>"]
     return "\n".join(lines) + "\n"
 
 
@@ -33,8 +38,9 @@ def escape(text: str) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    marked = {"best": f"**{cell.text}**", "second": f"<ins>{cell.text}</ins>", "": cell.text}[cell.mark]
-    return f"{marked} ({cell.coverage})" if cell.coverage else marked
+    number, stars = (SPECIAL.sub(r"\\\g<0>", text) for text in (cell.text, cell.stars))
+    starred = {"best": f"**{number}**", "second": f"<ins>{number}</ins>", "": number}[cell.mark] + stars
+    return f"{starred} ({cell.coverage})" if cell.coverage else starred
 
 
 def _line(cells: list[str]) -> str:
