@@ -5,7 +5,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-DATA = ("splits",)  # each becomes avbench/data/NAME; `avbench.home.data_folders` finds it there
+DATA = ("reports/published", "splits")  # each becomes avbench/data/NAME; `avbench.home.data_folders` finds it there
 
 
 class BuildWithData(build_py):

@@ -3,6 +3,9 @@
 A split is a folder `splits/NAME/` with `split.toml` (what it is) and `pairs.jsonl` (one pair a line). Its digest
 is that of these two files: the recipe. Media lie in `--data`, else in `AVBENCH_HOME/media`, under `NAME/`;
 their digests are recorded with each score.
+
+A split in state "protocol" says how somebody's pairs were drawn, and how many there are, and has no pairs.jsonl:
+nobody released it. Published numbers refer to it. Only who asks for protocols meets one.
 """
 
 from __future__ import annotations
@@ -11,20 +14,32 @@ import hashlib
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from .errors import SplitError, unknown
+from .errors import SplitError, UsageError, unknown
 from .home import data_folders, home
 
-__all__ = ["MEDIA", "Pair", "Prompt", "Speaker", "Split", "known_splits", "load_split", "media_path", "media_root"]
+__all__ = [
+    "MEDIA",
+    "Pair",
+    "Prompt",
+    "Protocol",
+    "Speaker",
+    "Split",
+    "known_splits",
+    "load_split",
+    "media_path",
+    "media_root",
+]
 
 PAIR_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 RESERVED = ("run", "scales")  # PAIR.json would be a file that every run folder has
 MEDIA = ("voice", "face", "target")
 
 Medium = Literal["voice", "face", "target"]
+Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Prompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,6 +74,17 @@ class Speaker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     voice: str = ""
 
 
+class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is known of pairs that are not here."""
+
+    pairs: Count
+    speakers: Count
+    same_video: Annotated[int, msgspec.Meta(ge=0)]  # pairs whose voice comes from the target's own video
+    source: str  # who says so
+    missing: str  # what keeps it from being a split
+    later: str  # what will stand here
+
+
 class _Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """split.toml."""
 
@@ -75,10 +101,18 @@ class _Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prepare: str = ""  # the recipe in avbench.prepare that makes the media; empty: the user provides them
     speakers: dict[str, Speaker] = {}
     recipe: dict[str, Any] = {}  # read by `prepare` only
+    state: Literal["pairs", "protocol"] = "pairs"
+    protocol: Protocol | None = None  # given exactly where the state is "protocol"
+
+    def __post_init__(self) -> None:
+        if (self.state == "protocol") != (self.protocol is not None):
+            raise ValueError('a table [protocol] and state = "protocol" go together')
+        if self.protocol is not None and self.protocol.same_video > self.protocol.pairs:
+            raise ValueError(f"{self.protocol.same_video} of {self.protocol.pairs} pairs from the same video")
 
 
 class Split(msgspec.Struct, frozen=True):
-    """A loaded split. `digest` is the first 8 hexadecimal digits of the recipe's sha256."""
+    """A loaded split. `digest` is the first 8 hexadecimal digits of the recipe's sha256. A protocol has no pairs."""
 
     name: str
     digest: str
@@ -103,27 +137,40 @@ class Split(msgspec.Struct, frozen=True):
         return self.head.speakers.get(name, Speaker())
 
 
-def known_splits() -> list[str]:
-    """Names of all splits found in the working folder, the checkout and the package."""
-    found = {head.parent.name for folder in data_folders("splits") for head in folder.glob("*/split.toml")}
-    return sorted(found)
+def known_splits(*, protocols: bool = False) -> list[str]:
+    """Names of all splits found in the working folder, the checkout and the package; of `protocols`, too, where asked."""
+    nearest: dict[str, Path] = {}
+    for folder in data_folders("splits"):
+        for head in folder.glob("*/split.toml"):
+            nearest.setdefault(head.parent.name, head)
+    return sorted(name for name, head in nearest.items() if protocols or not _is_protocol(head))
 
 
-def load_split(name: str) -> Split:
-    """Loads `splits/NAME/`; `name` may also be the path of such a folder. SplitError says what contradicts what."""
+def load_split(name: str, *, protocol: bool = False) -> Split:
+    """Loads `splits/NAME/`; `name` may also be the path of such a folder. SplitError says what contradicts what.
+
+    UsageError where it is a protocol, unless `protocol` says that a split without pairs will do.
+    """
     folder = Path(name)
     if not (folder / "split.toml").is_file():
         places = [place / name for place in data_folders("splits") if (place / name / "split.toml").is_file()]
         if not places:
-            raise unknown("split", name, known_splits())
+            raise unknown("split", name, known_splits(protocols=True))
         folder = places[0]
     head_bytes = _read(folder / "split.toml")
-    pairs_bytes = _read(folder / "pairs.jsonl")
     try:
         head = msgspec.convert(tomllib.loads(head_bytes.decode()), _Head)
     except (ValueError, msgspec.ValidationError) as error:
         raise SplitError(f"{folder / 'split.toml'}: {error}.") from error
-    pairs = _pairs(folder / "pairs.jsonl", pairs_bytes)
+    if head.protocol is None:
+        pairs_bytes = _read(folder / "pairs.jsonl")
+        pairs = _pairs(folder / "pairs.jsonl", pairs_bytes)
+    elif (folder / "pairs.jsonl").exists():
+        raise SplitError(f'{folder}: state = "protocol" beside a pairs.jsonl; expected one of the two. Take one away.')
+    elif protocol:
+        pairs_bytes, pairs = b"", ()
+    else:
+        raise UsageError(_refusal(folder.absolute().name, head.protocol))
     digest = hashlib.sha256(hashlib.sha256(head_bytes).digest() + hashlib.sha256(pairs_bytes).digest()).hexdigest()[:8]
     return Split(name=folder.absolute().name, digest=digest, head=head, pairs=pairs, folder=str(folder))
 
@@ -136,6 +183,23 @@ def media_root(split: Split, data: Path | None = None) -> Path:
 def media_path(split: Split, pair: Pair, medium: Medium, data: Path | None = None) -> Path:
     """Where one medium of a pair lies (it may be absent)."""
     return media_root(split, data) / str(getattr(pair, medium))
+
+
+def _is_protocol(head: Path) -> bool:
+    """Whether a split.toml says so; one that cannot be read says nothing, and loading it says why."""
+    try:
+        return tomllib.loads(_read(head).decode()).get("state") == "protocol"
+    except (SplitError, ValueError):
+        return False
+
+
+def _refusal(name: str, protocol: Protocol) -> str:
+    return (
+        f"split {name!r} has no pairs here: it is a protocol of {protocol.pairs} pairs of {protocol.speakers} speakers "
+        f"({protocol.source}); {protocol.missing}. `avbench published` prints what was published "
+        f"of it. To run it on pairs of your own, write splits/{name}/ with split.toml and pairs.jsonl in your working "
+        "folder."
+    )
 
 
 def _read(path: Path) -> bytes:

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avbench.errors import SplitError, UsageError
+from avbench.results import load as load_results
 from avbench.split import Pair, known_splits, load_split, media_path, media_root
 
-from .scored import PROMPT, pair_json, split_files
+from .scored import PROMPT, make_run, pair_json, split_files
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
 
@@ -173,3 +174,95 @@ def test_the_digest_changes_with_every_part_of_the_recipe(tmp_path: Path) -> Non
     ]
     assert len(set(digests)) == len(recipes)
     assert all(len(digest) == 8 for digest in digests)
+
+
+# Protocols -------------------------------------------------------------------------------------------------------
+
+PROTOCOL = """
+[protocol]
+pairs = 35
+speakers = 8
+same_video = 0
+source = "a paper"
+missing = "nobody said which"
+later = "more"
+"""
+
+
+def protocol_files(folder: Path, table: str = PROTOCOL, **head: Any) -> Path:
+    """A split.toml in state "protocol", without pairs."""
+    split_files(folder, [], **{"state": "protocol", **head})
+    (folder / "pairs.jsonl").unlink()
+    with (folder / "split.toml").open("a") as file:
+        file.write(table)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["easy", "hard", "talkvid"])
+def test_a_protocol_is_refused_by_whoever_wants_pairs_and_says_what_to_do(name: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"split '{name}' has no pairs here.*of your own, write splits/{name}/"
+    ) as found:
+        load_split(name)
+    assert not isinstance(found.value, SplitError), "it is whole, and scores of it are still read from their files"
+    split = load_split(name, protocol=True)
+    assert (split.name, split.pairs, split.head.state, split.head.profile) == (name, (), "protocol", "authors")
+    assert (split.head.frames, split.head.width, split.head.height) == (121, 1024, 1024)
+    assert str(found.value).count("\n") == 0
+
+
+def test_only_who_asks_for_protocols_is_told_of_them() -> None:
+    assert "demo" in known_splits()
+    assert set(known_splits(protocols=True)) - set(known_splits()) == {"easy", "hard", "talkvid"}
+    with pytest.raises(UsageError, match="Did you mean talkvid"):
+        load_split("talkvit")
+
+
+def test_pairs_of_ones_own_take_the_place_of_a_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split_files(tmp_path / "splits" / "hard", [pair_json("a")])
+    monkeypatch.chdir(tmp_path)
+    assert "hard" in known_splits()
+    assert [pair.id for pair in load_split("hard").pairs] == ["a"]
+    assert load_split("hard", protocol=True).head.state == "pairs"
+
+
+def test_scores_of_pairs_that_are_elsewhere_are_read_beside_a_protocol(tmp_path: Path) -> None:
+    split = load_split(str(split_files(tmp_path / "hard", [pair_json("a"), pair_json("b")])))
+    make_run(tmp_path, split, "m", {"sim": {"a": 0.25, "b": 0.75}})
+    results = load_results(tmp_path / "runs", "hard", profile="embedded")
+    assert results.split == split.label
+    assert list(results.scores["m", "sim"].values) == [0.25, 0.75]
+
+
+def test_a_protocol_is_told_from_pairs_by_its_head_alone(tmp_path: Path) -> None:
+    one, two = protocol_files(tmp_path / "one"), protocol_files(tmp_path / "two", note="n")
+    assert load_split(str(one), protocol=True).digest != load_split(str(two), protocol=True).digest
+    (one / "pairs.jsonl").write_text(f"{json.dumps(pair_json('a'))}\n")
+    for asked in (True, False):
+        with pytest.raises(SplitError, match=r"beside a pairs\.jsonl.*Take one away"):
+            load_split(str(one), protocol=asked)
+
+
+@pytest.mark.parametrize(
+    ("table", "head", "message"),
+    [
+        ("", {}, r"\[protocol\] and state = \"protocol\" go together"),
+        (PROTOCOL, {"state": "pairs"}, r"\[protocol\] and state = \"protocol\" go together"),
+        (PROTOCOL.replace("= 0", "= 36"), {}, "36 of 35 pairs from the same video"),
+        (PROTOCOL.replace("= 8", "= 0"), {}, r"expected `int` >= 1|Expected `int` >= 1"),
+        (PROTOCOL.replace("missing", "lacking"), {}, "`lacking`|`missing`"),
+        (PROTOCOL, {"state": "draft"}, "draft"),
+    ],
+)
+def test_a_protocol_that_contradicts_itself_is_named(
+    tmp_path: Path, table: str, head: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SplitError, match=message):
+        load_split(str(protocol_files(tmp_path / "s", table, **head)), protocol=True)
+
+
+def test_a_head_that_cannot_be_read_is_still_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split_files(tmp_path / "splits" / "mine", [pair_json("a")])
+    (tmp_path / "splits" / "mine" / "split.toml").write_text("title = \n")
+    monkeypatch.chdir(tmp_path)
+    assert "mine" in known_splits()

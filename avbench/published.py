@@ -1,1 +1,0 @@
-"""What did the paper print, and does it agree with itself?"""

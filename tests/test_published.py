@@ -1,0 +1,521 @@
+"""The paper's numbers: printed as they stand, marked as they should be, and held against each other."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from avbench.cli.published import check_published, published
+from avbench.errors import UsageError
+from avbench.published import (
+    KINDS,
+    Check,
+    beside,
+    check,
+    paper,
+    preferences_table,
+    ratings_table,
+    table_of,
+    tables,
+    tables_of,
+)
+from avbench.report import FORMATS
+from avbench.report.recount import as_json, text
+from avbench.split import load_split
+from avbench.table import Block, Cell, Column, Row, Table
+
+from .paper import compiled, needs_latex
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "reports" / "published" / "id-lora"
+DOWNWARD = ("lse_d", "wer")
+UNDERLINING = (1, 2, 3)
+PRINTED = {"best": "bold", "second": "underlined", "": "plain"}
+NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
+
+
+def lines_of(number: int) -> list[dict[str, str]]:
+    """The CSV as it lies there; `row` is the method, or the setting of Table 5."""
+    with (DATA / f"table{number}.csv").open(newline="") as file:
+        return [{**line, "row": line.get("method") or line.get("identity_scale", "")} for line in csv.DictReader(file)]
+
+
+def invoke(*words: str) -> Result:
+    command = {"published": published, "check-published": check_published}[words[0]]
+    return CliRunner().invoke(command, words[1:])
+
+
+def wrong(kind: str) -> list[Check]:
+    return [one for one in check().disagreements if one.kind == kind]
+
+
+def ours(*scales: str) -> Table:
+    """A table of ours with one method."""
+    cells = tuple(Cell("0.5", 0.5, measured=2, mark="best") for _ in scales)
+    columns = tuple(Column(scale, scale, "", "↑", 1) for scale in scales)
+    return Table("hard", "c", columns, (Block("Methods", (Row("mine", "Mine", "model", cells),)),), (), ("s",))
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """A copy of the numbers, to be changed. The one in the working folder is taken before that of the checkout."""
+    folder = tmp_path / "reports" / "published" / "id-lora"
+    shutil.copytree(DATA, folder)
+    return folder
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    content = path.read_text()
+    assert content.count(old) == 1, old
+    path.write_text(content.replace(old, new))
+
+
+# Tables ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_every_number_of_the_csv_stands_in_the_table_once_digit_for_digit(number: int) -> None:
+    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"](table_of(number)))))
+    found = []
+    for row in rows:
+        where, _, name = row["method"].removeprefix(f"id-lora/table{number}/").rpartition("/")
+        for key, value in row.items():
+            if key.removeprefix(f"{where}/").rpartition("/")[2] in paper().head.metrics and value:
+                split, _, metric = key.rpartition("/")
+                found.append((split or where, name, metric, value))
+    assert sorted(found) == sorted((one["split"], one["row"], one["metric"], one["value"]) for one in lines_of(number))
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_the_value_of_a_cell_is_what_is_printed(number: int) -> None:
+    cells = [cell for block in table_of(number).blocks for row in block.rows for cell in row.cells]
+    assert len(cells) == len(lines_of(number))
+    assert all(Fraction(cell.text) == Fraction(repr(cell.value)) for cell in cells)
+    assert not any(cell.coverage or cell.stars or cell.measured for cell in cells)
+
+
+def test_the_tables_have_the_forms_of_the_paper() -> None:
+    shapes = [[(block.heading, len(block.rows), len(table.columns)) for block in table.blocks] for table in tables()]
+    assert shapes == [
+        [("CelebV-HQ easy", 5, 6), ("CelebV-HQ hard", 5, 6), ("TalkVid", 6, 6)],
+        [("CelebV-HQ easy", 5, 6), ("CelebV-HQ hard", 5, 6), ("TalkVid", 6, 6)],
+        [("CelebV-HQ hard", 3, 5)],
+        [("", 5, 6)],
+        [("CelebV-HQ hard", 8, 5)],
+    ]
+    assert [column.scale for column in table_of(1).columns] == ["spk_sim", "face_sim", "lse_d", "lse_c", "clap", "wer"]
+    assert [column.heading.replace("\N{NO-BREAK SPACE}", " ") for column in table_of(4).columns] == [
+        "Hard Lip ↑", "Hard Face ↑", "Easy Lip ↑", "Easy Face ↑", "TalkVid Lip ↑", "TalkVid Face ↑",
+    ]  # fmt: skip
+    sweep = table_of(5)
+    assert sweep.corner == "identity scale"
+    assert [row.label for row in sweep.blocks[0].rows] == ["2", "4 (default)", "6", "8", "10", "12", "14", "16"]
+
+
+def test_every_published_table_says_what_it_is_and_ranks_nothing_of_ours() -> None:
+    for table in [*tables(), *tables_of("hard")]:
+        assert "as published (arXiv 2603.10256): other items, not comparable" in table.caption
+        assert {row.kind for block in table.blocks for row in block.rows} == {"published"}
+        assert table.signatures == ()
+    names = [table.name for split in ("easy", "hard", "talkvid") for table in tables_of(split)]
+    assert len({*names, *(table.name for table in tables())}) == len(names) + 5, "a label of LaTeX each"
+
+
+def test_a_split_has_the_tables_that_speak_of_it() -> None:
+    assert [table.name for table in tables_of("easy")] == [f"id-lora-table{n}-easy" for n in (1, 2, 4)]
+    assert [table.name for table in tables_of("hard")] == [f"id-lora-table{n}-hard" for n in (1, 2, 3, 4, 5)]
+    assert tables_of("demo") == []
+    (block,) = tables_of("easy")[2].blocks
+    assert block.heading == "CelebV-HQ easy"
+    assert [[cell.text for cell in row.cells] for row in block.rows][1] == ["0.97", "0.947"]
+    assert [row.cells[1].mark for row in block.rows] == ["", "best", "", "", ""]
+    assert [column.scale for column in tables_of("easy")[2].columns] == ["lip_motion", "face_sim"]
+
+
+def test_a_table_without_that_number_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"unknown published table '7'. Known: 1, 2, 3, 4, 5"):
+        table_of(7)
+
+
+def test_the_studies_are_printed_as_they_were() -> None:
+    rates = {
+        (block.heading.partition("against ")[2], row.label): [cell.text for cell in row.cells]
+        for block in preferences_table().blocks
+        for row in block.rows
+    }
+    assert rates["ElevenLabs + WAN2.2", "speech manners"][:4] == ["55.5", "4.6", "39.9", "58.1"]
+    with (DATA / "human_ab.csv").open(newline="") as file:
+        for line in csv.DictReader(file):
+            if line["win_rate_pct"]:
+                cells = rates[line["baseline"], line["question"].replace("_", " ")]
+                assert [cells[0], cells[2], cells[3]] == [
+                    line["preferred_pct"], line["baseline_pct"], line["win_rate_pct"],
+                ]  # fmt: skip
+    assert len(rates) == 6
+    (block,) = ratings_table().blocks
+    assert [[cell.text for cell in row.cells] for row in block.rows] == [
+        ["3.05", "15.3", "450"],
+        ["2.90", "23.3", "450"],
+    ]
+
+
+@needs_latex
+def test_all_published_tables_compile_within_the_page(tmp_path: Path) -> None:
+    everything = [*tables(), preferences_table(), ratings_table(), *tables_of("hard")]
+    log = compiled(tmp_path, "\\clearpage\n".join(FORMATS["latex"](table) for table in everything))
+    assert "Overfull" not in log
+    assert "multiply" not in log  # labels
+
+
+# Beside ours -----------------------------------------------------------------------------------------------------
+
+
+def test_published_rows_stand_under_our_columns_in_blocks_of_their_own_without_marks() -> None:
+    table = ours("face_sim", "other", "spk_sim")
+    both = beside(table, "hard")
+    assert both.blocks[0] == table.blocks[0]
+    assert both._replace(blocks=table.blocks) == table
+    assert [block.heading for block in both.blocks[1:]] == ["ID-LoRA, Table 1", "ID-LoRA, Table 2"]
+    assert {block.note for block in both.blocks[1:]} == {"as published (arXiv 2603.10256), other items, not comparable"}
+    rows = [row for block in both.blocks[1:] for row in block.rows]
+    assert [[cell.text for cell in row.cells] for row in rows if row.label == "Kling 2.6 Pro"] == [
+        ["0.854", "", "0.385"]
+    ]
+    assert not any(cell.mark for row in rows for cell in row.cells)
+    assert not any(row.cells[1].value for row in rows)
+    for form in FORMATS.values():
+        assert "0.385" in form(both)
+
+
+def test_other_forms_have_their_own_tables() -> None:
+    assert [block.heading for block in beside(ours("wer"), "hard", "sweep").blocks[1:]] == ["ID-LoRA, Table 5"]
+    assert [block.heading for block in beside(ours("lip_motion"), "easy", "lip-bias").blocks[1:]] == [
+        "ID-LoRA, Table 4"
+    ]
+    with pytest.raises(UsageError, match="no such table of split 'easy'"):
+        beside(ours("wer"), "easy", "ablation")
+
+
+def test_a_split_or_columns_without_published_numbers_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"no such table of split 'demo'; expected one of easy, hard, talkvid"):
+        beside(ours("spk_sim"), "demo")
+    with pytest.raises(UsageError, match=r"none of the scales spk_sim_ge2e; it has spk_sim.*--profile authors"):
+        beside(ours("spk_sim_ge2e"), "hard")
+
+
+# The recount -----------------------------------------------------------------------------------------------------
+
+
+def recounted_marks() -> dict[tuple[int, str, str, str], str]:
+    """Every mark by counting, for each number, the different better ones of its column. Not how the code does it."""
+    found = {}
+    for number in range(1, 6):
+        lines = lines_of(number)
+        for one in lines:
+            values = {
+                Fraction(other["value"])
+                for other in lines
+                if (other["split"], other["metric"]) == (one["split"], one["metric"])
+            }
+            mine = Fraction(one["value"])
+            better = sum(value < mine if one["metric"] in DOWNWARD else value > mine for value in values)
+            place = {0: "best", 1: "second" if number in UNDERLINING else ""}.get(better, "")
+            found[number, one["split"], one["metric"], one["row"]] = place
+    return found
+
+
+def test_marks_are_those_of_an_independent_recount() -> None:
+    recount = recounted_marks()
+    for number in range(1, 6):
+        table = table_of(number)
+        for block in table.blocks:
+            for row in block.rows:
+                *_, name = row.method.split("/")
+                for column, cell in zip(table.columns, row.cells, strict=True):
+                    split, _, metric = column.scale.rpartition("/")
+                    of = split or row.method.split("/")[2]
+                    assert cell.mark == recount[number, of, metric, name], (number, of, metric, name)
+
+
+def test_the_wrong_marks_are_exactly_these() -> None:
+    recount = recounted_marks()
+    labels = {"easy": "CelebV-HQ easy", "hard": "CelebV-HQ hard", "talkvid": "TalkVid"}
+    metrics = {name: metric.label for name, metric in paper().head.metrics.items()}
+    expected = []
+    for number in range(1, 6):
+        for line in lines_of(number):
+            mark = recount[number, line["split"], line["metric"], line["row"]]
+            if mark != line["printed_mark"]:
+                row = f"identity scale {line['row']}" if number == 5 else line["row"]
+                place = f"Table {number}, {labels[line['split']]}, {metrics[line['metric']]}, {row}"
+                expected.append((place, f"{line['value']} {PRINTED[line['printed_mark']]}", PRINTED[mark]))
+    found = [(one.where, one.printed, one.recomputed) for one in wrong("mark")]
+    assert found == expected
+    assert len(found) == 16
+    assert {
+        ("Table 4, CelebV-HQ easy, Face Sim, LTX-Zeroshot", "0.944 bold", "plain"),
+        ("Table 4, CelebV-HQ easy, Face Sim, VoiceCraft-MFA-LTX", "0.947 plain", "bold"),
+        ("Table 5, CelebV-HQ hard, LSE-D, identity scale 4", "8.50 bold", "plain"),
+        ("Table 2, CelebV-HQ hard, WER, LTX-Zeroshot", "2.393 underlined", "plain"),
+        ("Table 2, CelebV-HQ hard, WER, ElevenLabs + LTX", "0.152 plain", "underlined"),
+        ("Table 2, CelebV-HQ hard, LSE-C, LTX-Zeroshot", "2.07 underlined", "plain"),
+        ("Table 3, CelebV-HQ hard, WER, No Identity Guidance", "0.113 plain", "bold"),
+        ("Table 1, CelebV-HQ easy, CLAP, ElevenLabs + WAN2.2", "0.266 underlined", "plain"),
+        ("Table 1, TalkVid, Face Sim, ElevenLabs + WAN2.2", "0.772 plain", "underlined"),
+    } <= set(found)
+
+
+def test_all_else_that_is_wrong_is_exactly_this() -> None:
+    """By hand, from the paper's tables and text."""
+    assert [(one.where, one.printed, one.recomputed) for one in wrong("run")] == [
+        ("Table 3, CelebV-HQ hard, LSE-D, ID-LoRA", "8.50", "8.49 in Table 1"),
+        ("Table 5, CelebV-HQ hard, LSE-D, identity scale 4", "8.50", "8.49 in Table 1"),
+    ]
+    assert [(one.where.rpartition(", of ")[2], one.recomputed) for one in wrong("statement")] == [
+        ("Table 1, CelebV-HQ easy, CLAP", "Kling 2.6 Pro 0.327, but VoiceCraft + WAN2.2 0.335"),
+        ("Table 2, CelebV-HQ easy, LSE-C", "LTX-Zeroshot 2.41, but VoiceCraft + LTX 2.32"),
+        ("Table 2, CelebV-HQ hard, LSE-C", "LTX-Zeroshot 2.07, but VoiceCraft + LTX 1.52"),
+        ("Table 2, TalkVid, LSE-C", "LTX-Zeroshot 2.45, but CosyVoice 3.0 + LTX 2.33, VoiceCraft + LTX 1.81"),
+        ("Table 4, TalkVid, Face Sim", "ID-LoRA 0.832, but CosyVoice-LTX 0.828, ElevenLabs-LTX 0.829"),
+        ("Table 4, CelebV-HQ easy, Lip motion", "LTX-Zeroshot 1.73, but VoiceCraft-MFA-LTX 0.97, ElevenLabs-LTX 1.29"),
+        ("Table 4, CelebV-HQ easy, Face Sim", "LTX-Zeroshot 0.944, but VoiceCraft-MFA-LTX 0.947"),
+        (
+            "Table 4, CelebV-HQ easy, Lip motion",
+            "ElevenLabs-LTX 1.29 and 0.942, but LTX-Zeroshot 1.73 and 0.944",
+        ),
+        (
+            "Table 4, TalkVid, Lip motion",
+            "CosyVoice-LTX 2.95 and 0.828, but ID-LoRA 3.07 and 0.832; "
+            "ElevenLabs-LTX 2.82 and 0.829, but VoiceCraft-MFA-LTX 2.94 and 0.832; "
+            "ElevenLabs-LTX 2.82 and 0.829, but ID-LoRA 3.07 and 0.832",
+        ),
+    ]
+    assert wrong("total") == []
+    assert [(one.where, one.printed, one.recomputed) for one in wrong("preference")] == [
+        ("authors' repository README, speech manners against ElevenLabs + WAN2.2", "p < 0.001", "p = 0.0088"),
+    ]
+    assert [(one.printed, one.recomputed, one.remark) for one in wrong("again")] == [
+        ("26 %", "5.6 % in Figure 3", "26 % is the share of equal votes"),
+    ]
+    ((rating),) = wrong("rating")
+    assert (rating.printed, rating.recomputed) == ("p = 0.093 beside d = 0.115", "p = 0.085")
+    assert "p = 0.093 would be d = 0.112" in rating.remark
+    assert len(check().disagreements) == 16 + 2 + 9 + 1 + 1 + 1
+
+
+def test_nothing_is_left_unchecked() -> None:
+    report = check()
+    assert report.tally("mark")[0] == sum(len(lines_of(number)) for number in range(1, 6))
+    assert report.tally("run")[0] == 6 + 6 + 5 + 5 + 6 + 6  # metrics that two tables of one run share
+    assert [report.tally(kind)[0] for kind in KINDS][2:] == [39, 2, 18, 4, 6]
+    assert {one.kind for one in report.checks} == set(KINDS)
+
+
+def test_what_the_text_says_in_numbers_is_recomputed_by_hand_fractions() -> None:
+    said = {one.printed: one for one in check().checks if one.kind == "statement" and NUMBER.search(one.printed[-6:])}
+    gaps = {
+        name: NUMBER.match(one.recomputed)
+        for name, one in said.items()
+        if name.startswith(("gap", "gain", "the CelebV-HQ checkpoint is below"))
+    }
+    assert {name.rpartition(" ")[2]: match[0] for name, match in gaps.items() if match} == {
+        "0.063": "0.063",  # 573 - 510
+        "0.086": "0.086",  # 477 - 391
+        "0.105": "0.105",  # 363 - 258
+        "24": "23.9",  # 100 * (477 / 385 - 1)
+        "0.004": "0.004",  # 599 - 595
+    }
+    assert f"{float(100 * (Fraction(477, 385) - 1)):.1f}" == "23.9"
+    assert all(one.agrees for name, one in said.items() if name in gaps)
+
+
+def test_p_of_the_six_preferences_is_that_of_an_independent_tool_from_the_fitting_counts() -> None:
+    from scipy.stats import binomtest
+
+    known = [  # every count of the printed numbers of votes that prints so
+        (230, 50, 5), (195, 16, 73), (157, 113, 13), (212, 58, 20), (159, 60, 71), (187, 88, 12), (189, 89, 12),
+    ]  # fmt: skip
+    votes = check().votes
+    assert [tuple(one.counts) for one in votes] == known
+    for one in votes:
+        expected = binomtest(one.counts.wins, one.counts.wins + one.counts.losses).pvalue
+        assert one.sensitivity.rows[0].correlation == 0
+        assert one.sensitivity.rows[0].p == pytest.approx(expected, rel=1e-12, abs=0)
+    assert [one.said for one in votes] == [True, False, False, True, True, True, True]
+
+
+def test_one_preference_does_not_survive_the_correlation_of_votes_and_five_do() -> None:
+    votes = check().votes
+    manners = votes[2]
+    assert [round(one.p, 3) for one in manners.sensitivity.rows if one.correlation in (0, 0.1, 0.2)] == [
+        0.009,
+        0.045,
+        0.092,
+    ]
+    assert manners.sensitivity.tipping == pytest.approx(0.111, abs=0.001)
+    assert all(one.sensitivity.tipping is None or one.sensitivity.tipping > 0.3 for one in votes if one is not manners)
+
+
+def test_the_ratings_p_is_that_of_an_independent_tool() -> None:
+    from scipy.stats import ttest_ind_from_stats
+
+    # Two samples of 450 whose means differ by 0.115 deviations.
+    p = ttest_ind_from_stats(0.115, 1.0, 450, 0.0, 1.0, 450).pvalue
+    (rating,) = wrong("rating")
+    assert rating.recomputed == f"p = {p:.3f}"
+
+
+def test_the_protocols_and_the_paper_count_alike() -> None:
+    head = paper().head
+    protocols = {split: load_split(split, protocol=True).head.protocol for split in head.splits}
+    counts = {split: (one.pairs, one.speakers, one.same_video) for split, one in protocols.items() if one}
+    assert counts == {"easy": (36, 14, 36), "hard": (35, 8, 0), "talkvid": (49, 41, 18)}
+    assert counts == {name: (one.pairs, one.speakers, counts[name][2]) for name, one in head.splits.items()}
+    assert counts[head.preferences.split][0] == head.preferences.pairs
+    assert head.preferences.votes_at_most == head.preferences.pairs * head.preferences.raters
+
+
+# A recount that can find something, and can find nothing ---------------------------------------------------------------
+
+
+def test_a_paper_with_the_right_marks_has_no_wrong_ones(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recount = recounted_marks()
+    monkeypatch.chdir(copied.parents[2])
+    for number in range(1, 6):
+        path = copied / f"table{number}.csv"
+        header, *lines = path.read_text().splitlines()
+        fields = [line.split(",") for line in lines]
+        mended = [",".join([*one[:4], recount[number, one[0], one[2], one[1]]]) for one in fields]
+        path.write_text("\n".join([header, *mended]) + "\n")
+    assert check().tally("mark") == (277, 0)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "kind", "where"),
+    [
+        ("table2.csv", "hard,ID-LoRA,clap,0.363,best", "hard,ID-LoRA,clap,0.364,best", "run", "Table 2, CelebV-HQ hard, CLAP, ID-LoRA"),
+        ("table1.csv", "hard,ID-LoRA,spk_sim,0.477,best", "hard,ID-LoRA,spk_sim,0.470,best", "statement", "abstract, of Table 1, CelebV-HQ hard, Spk Sim"),
+        ("table1.csv", "easy,ID-LoRA,lse_d,8.20,best", "easy,ID-LoRA,lse_d,10.24,best", "statement", "section 5.1, of Table 1, CelebV-HQ easy, LSE-D"),
+        ("paper.toml", "speakers = 63", "speakers = 64", "total", "section 4.1"),
+        ("human_ab.csv", "73.1,20.0,78.5", "73.1,20.0,79.5", "preference", "Figure 3, voice similarity against Kling 2.6 Pro"),
+        ("human_ab.csv", "55.5,39.9,58.1,<0.01", "55.5,39.9,58.1,<0.001", "preference", "Figure 3, speech manners against ElevenLabs + WAN2.2"),
+        ("paper.toml", 'preferred_pct = "65"', 'preferred_pct = "66"', "again", "abstract, speech manners against Kling 2.6 Pro"),
+        ("human_mos.csv", "bad_rating_pct,ID-LoRA,15.3", "bad_rating_pct,ID-LoRA,15.4", "rating", "appendix D.2"),
+        ("human_mos.csv", "overall_mos,ID-LoRA,3.05", "overall_mos,ID-LoRA,3.35", "rating", "appendix D.2"),
+        ("human_mos.csv", "scenarios_won_of_10,ID-LoRA,8", "scenarios_won_of_10,ID-LoRA,9", "rating", "appendix D.2"),
+    ],
+)  # fmt: skip
+def test_a_planted_contradiction_is_found(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str, kind: str, where: str
+) -> None:
+    def times() -> int:
+        return sum((one.kind, one.where) == (kind, where) for one in check().disagreements)
+
+    before = times()
+    edit(copied / file, old, new)
+    monkeypatch.chdir(copied.parents[2])
+    assert times() == before + 1
+
+
+def test_a_first_place_may_be_shared_and_a_remark_needs_its_reason(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(copied / "table5.csv", "hard,12,spk_sim,0.482,", "hard,12,spk_sim,0.485,")
+    edit(copied / "paper.toml", 'preferred_pct = "65"', 'preferred_pct = "66"')
+    monkeypatch.chdir(copied.parents[2])
+    assert not [one for one in wrong("statement") if "Table 5" in one.where]
+    assert [one.remark for one in wrong("again")] == ["", "26 % is the share of equal votes"]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("table3.csv", "hard,ID-LoRA,wer,0.113,best", "hard,ID-LoRA,wer,0.11,best", r"table3\.csv, line 16: 0\.11; expected 3 digits \(wer\)"),
+        ("table3.csv", "hard,ID-LoRA,wer,0.113,best", "hrad,ID-LoRA,wer,0.113,best", r"table3\.csv, line 16: hrad, wer, best; expected a split"),
+        ("table3.csv", "hard,ID-LoRA,wer,0.113,best", "hard,ID-LoRA,wer,0.113", r"table3\.csv, line 16: expected 5 columns"),
+        ("table3.csv", "hard,ID-LoRA,wer,0.113,best", "hard,ID-LoRA,wer,none,best", r"table3\.csv, line 16: none; expected a number"),
+        ("human_ab.csv", "win_rate_pct", "win_rate", r"human_ab\.csv, line 1: expected the columns baseline, question, .*win_rate_pct"),
+        ("paper.toml", "votes_at_least", "votes_least", r"paper\.toml: .*votes_least"),
+    ],
+)  # fmt: skip
+def test_data_that_cannot_be_read_are_named_with_their_line(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str, message: str
+) -> None:
+    edit(copied / file, old, new)
+    monkeypatch.chdir(copied.parents[2])
+    with pytest.raises(UsageError, match=message):
+        paper()
+
+
+# On the command line -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_verb_prints_one_table_or_all_in_every_format(form: str) -> None:
+    one, everything, human = (invoke("published", *which, "--format", form) for which in (["2"], [], ["human"]))
+    assert one.exit_code == everything.exit_code == human.exit_code == 0
+    assert one.output.rstrip("\n") == FORMATS[form](table_of(2)).rstrip("\n")
+    assert one.output.rstrip("\n") in everything.output
+    assert human.output.rstrip("\n") in everything.output
+    assert "ElevenLabs" in human.output
+
+
+def test_an_unknown_table_or_format_is_answered_with_what_there_is() -> None:
+    for words, message in ((["6"], "1, 2, 3, 4, 5, human"), (["1", "--format", "tex"], "text, markdown, latex, csv")):
+        error = invoke("published", *words).exception
+        assert isinstance(error, UsageError)
+        assert message in str(error)
+
+
+def test_the_report_is_text_or_json_and_ends_with_0() -> None:
+    said, data = invoke("check-published"), invoke("check-published", "--format", "json")
+    assert (said.exit_code, data.exit_code) == (0, 0)
+    found = json.loads(data.output)
+    assert (found["checked"], found["disagreements"]) == (380, 30)
+    assert found["kinds"]["mark"] == {"checked": 277, "disagreements": 16}
+    assert sum(not one["agrees"] for one in found["checks"]) == 30
+    assert found["votes"][2]["p"]["0"] == pytest.approx(0.00875, abs=5e-6)
+    assert said.output.startswith("ID-LoRA (arXiv 2603.10256) against itself: 380 checked, 30 disagree.\n")
+    assert "Pairs and speakers of all splits: 2 checked, 0 disagree\n" in said.output
+    for one in check().disagreements:
+        assert f"  {one.where}\n      printed: {one.printed.split()[0]}" in said.output
+    assert text(check()).endswith("\n")
+    assert as_json(check()).endswith("}\n")
+
+
+def test_a_built_package_has_the_numbers_and_the_protocols(tmp_path: Path) -> None:
+    source, wheels, site = tmp_path / "source", tmp_path / "wheels", tmp_path / "site"
+    for name in ("avbench", "reports/published", "splits"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    wheels.mkdir()
+    build = f"from setuptools.build_meta import build_wheel; build_wheel({str(wheels)!r})"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", build], cwd=source, capture_output=True, check=True)
+    (wheel,) = wheels.glob("avbench-*.whl")
+    zipfile.ZipFile(wheel).extractall(site)
+    code = (
+        "import avbench.published as p, avbench.split as s; print(p.__file__); "
+        "print(len(p.check().disagreements), *s.known_splits(), '|', *s.known_splits(protocols=True))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    where, said = done.stdout.splitlines()
+    assert Path(where).is_relative_to(site)
+    assert said == "30 demo | demo easy hard talkvid"
+    grafted = (ROOT / "MANIFEST.in").read_text().split()[1::2]
+    assert grafted == ["reports/published", "splits"], "a source archive has what setup.py copies"
+    assert f"DATA = {tuple(grafted)!r}".replace("'", '"') in (ROOT / "setup.py").read_text()
