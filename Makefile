@@ -10,7 +10,7 @@ demo: .venv/.embedded  ## make clips, score them, print the table
 	@$(BIN)/avbench demo
 
 test: .venv/.dev  ## everything that is quick: under 6 minutes
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not slow"
 
 test-slow: .venv/.dev  ## kills, worker counts, networks in full size
 	@$(BIN)/python -m pytest -m slow
@@ -36,8 +36,8 @@ clean:
 	@touch $@
 
 .venv/.dev: pyproject.toml setup.py | .venv
-	@echo "Installing avbench[embedded,metrics,dev] into .venv: two to four minutes, nothing is printed until it is done."
-	@$(PIP) install -qq --editable ".[embedded,metrics,dev]"
+	@echo "Installing avbench[embedded,metrics,generate,dev] into .venv: two to five minutes, nothing is printed until it is done."
+	@$(PIP) install -qq --editable ".[embedded,metrics,generate,dev]"
 	@touch .venv/.embedded $@
 
 .venv:

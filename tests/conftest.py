@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -20,17 +21,18 @@ from .line import COMMAND, Demo, environment
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class Begun(NamedTuple):
-    """A process that makes the demo below a folder."""
-
-    place: Path
-    process: subprocess.Popen[bytes]
+@pytest.fixture(scope="session")
+def common(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the processes of this test run share."""
+    place = tmp_path_factory.getbasetemp()
+    return place.parent if hasattr(request.config, "workerinput") else place
 
 
 @pytest.fixture(scope="session", autouse=True)
-def avbench_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def avbench_home(common: Path) -> Iterator[Path]:
     """AVBENCH_HOME for this test run, so that none touches the user's cache."""
-    folder = tmp_path_factory.mktemp("home")
+    folder = common / "home"
+    folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AVBENCH_HOME", str(folder))
         yield folder
@@ -46,33 +48,39 @@ def needs_demo(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def demo_begun(
-    request: pytest.FixtureRequest, avbench_home: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Begun | None]:
-    """The demo on its way, where a test of this run needs it: by the command that a newcomer types."""
-    if not any(map(needs_demo, request.session.items)):
-        yield None
+def demo_begun(request: pytest.FixtureRequest, common: Path, avbench_home: Path) -> Iterator[None]:
+    """The demo on its way, where a test of this run needs it: by the command that a newcomer types, once for all processes."""
+    if not any(map(needs_demo, request.session.items)) or not _is_first(request.config):
+        yield
         return
-    place = tmp_path_factory.mktemp("demo")
+    place = common / "demo"
+    place.mkdir()
     with (place / "stdout").open("w") as told, (place / "stderr").open("w") as said:
         command = [*COMMAND, "demo", "--runs", str(place / "runs")]
         process = subprocess.Popen(
             command, env=environment(avbench_home), stdin=subprocess.DEVNULL, stdout=told, stderr=said
         )
-    try:
-        yield Begun(place, process)
-    finally:
+    ended = threading.Thread(target=lambda: (place / "code").write_text(str(process.wait())), daemon=True)
+    ended.start()
+    yield
+    if not hasattr(request.config, "workerinput"):
         process.kill()
-        process.wait()
+    ended.join()  # another process may wait for it
+
+
+def _is_first(config: pytest.Config) -> bool:
+    given: dict[str, str] = getattr(config, "workerinput", {})
+    return given.get("workerid", "gw0") == "gw0"
 
 
 @pytest.fixture(scope="session")
-def demo(demo_begun: Begun | None, avbench_home: Path) -> Demo:
+def demo(demo_begun: None, common: Path, avbench_home: Path) -> Demo:
     """The demo, made once for each test run."""
-    assert demo_begun is not None
-    place, process = demo_begun
-    code, said = process.wait(), (place / "stderr").read_text()
-    assert code == 0, said
+    place = common / "demo"
+    while not (code := place / "code").is_file() or not code.read_text():
+        time.sleep(0.1)
+    said = (place / "stderr").read_text()
+    assert code.read_text() == "0", said
     assert "Traceback" not in said
     return Demo(avbench_home, place / "runs", DEMO, (place / "stdout").read_text())
 

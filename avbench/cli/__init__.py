@@ -13,8 +13,12 @@ import click
 
 from ..errors import AvbenchError
 from .care import audit, describe, doctor, ls, selftest
+from .compare import compare, power
+from .gate import gate
 from .line import demo, generate, score
+from .published import check_published, published
 from .shared import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, say
+from .study import study
 from .table import table
 from .weights import weights
 
@@ -52,5 +56,9 @@ def app() -> None:
     """
 
 
-for command in (demo, generate, score, table, audit, ls, describe, doctor, selftest, weights):
+COMMANDS = (
+    *(demo, generate, score, table, compare, power, gate, study, published, check_published),
+    *(audit, ls, describe, doctor, selftest, weights),
+)
+for command in COMMANDS:
     app.add_command(command)

@@ -93,10 +93,14 @@ def _splits() -> list[tuple[str, str]]:
     from ..split import known_splits, load_split
 
     found = []
-    for name in known_splits():
+    for name in known_splits(protocols=True):
         try:
-            split = load_split(name)
-            found.append((name, f"{len(split.pairs)} pairs, {split.digest}: {split.head.title}"))
+            split = load_split(name, protocol=True)
+            known = split.head.protocol
+            what = f"{len(split.pairs)} pairs, {split.digest}"
+            if known is not None:
+                what = f"protocol, {known.pairs} pairs of {known.speakers} speakers, not here"
+            found.append((name, f"{what}: {split.head.title}"))
         except AvbenchError as error:  # the others are still worth listing
             found.append((name, f"error: {error}"))
     return found

@@ -1,2 +1,1 @@
-"""Networks, built with torch or transformers or read from ONNX files. Only functions of `avbench.extract` import these
-modules, and only when they run."""
+"""Networks, built with torch or transformers or read from ONNX files. Functions import these modules, and only when they run."""
