@@ -18,7 +18,6 @@ Conventions
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -26,9 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import Incomplete, UsageError, unknown
-from .home import package_version
 from .metric import Scale
-from .results import Entry, Results
+from .results import Entry, Results, clean, signature
 from .stats import (
     EXACT_SPEAKERS,
     FLIPS,
@@ -256,7 +254,7 @@ def compare(
         rows += [_judged(row, scale, p, alpha) for row, p in zip(found, _adjusted(found, adjust), strict=True)]
     return Comparisons(
         split=results.split,
-        title=_clean(results.title),
+        title=clean(results.title),
         profile=results.profile,
         baseline=baseline,
         others=tuple(others),
@@ -273,7 +271,7 @@ def compare(
         rows=tuple(rows),
         labels=labels,
         caption=_caption(results, labels[baseline], rows, alpha, adjust, test),
-        signatures=tuple(_signature(results, scale) for scale in results.scales),
+        signatures=tuple(signature(results, scale) for scale in results.scales),
     )
 
 
@@ -543,9 +541,9 @@ def _digits(scale: Scale, rows: Sequence[Comparison]) -> int:
 
 def _labels(entries: Sequence[Entry]) -> dict[str, str]:
     """With the method's name where two have the same label."""
-    labels = [_clean(entry.label) or _clean(entry.method) for entry in entries]
+    labels = [clean(entry.label) or clean(entry.method) for entry in entries]
     return {
-        entry.method: f"{label} ({_clean(entry.method)})" if labels.count(label) > 1 else label
+        entry.method: f"{label} ({clean(entry.method)})" if labels.count(label) > 1 else label
         for entry, label in zip(entries, labels, strict=True)
     }
 
@@ -555,9 +553,9 @@ def _caption(
 ) -> str:
     """What the numbers are and how they were made, in sentences."""
     pairs, speakers, others = len(results.pairs), len(results.speakers), len({row.other for row in rows})
-    corpora = [_clean(scale.label) for scale in results.scales if scale.aggregate == "corpus"]
+    corpora = [clean(scale.label) for scale in results.scales if scale.aggregate == "corpus"]
     directed = any(scale.direction != "none" for scale in results.scales)
-    undirected = [_clean(scale.label) for scale in results.scales if scale.direction == "none"]
+    undirected = [clean(scale.label) for scale in results.scales if scale.direction == "none"]
     family = f"adjusted by {ADJUSTMENTS[adjust]} over the methods of a scale" if adjust != "none" else "not adjusted"
     needs = "adjusted p" if adjust != "none" else "p"
     strictest = f", at alpha/{others}" if adjust != "none" and others > 1 else ""
@@ -566,10 +564,10 @@ def _caption(
     least = f"; no p below {tested.pop():.2g} is possible" if len(tested) == 1 else ""
     alike = any(row.effect is None and row.p is not None and row.difference != 0.0 for row in rows)
     sentences = [
-        f"{_clean(results.title).rstrip('.')}.",
+        f"{clean(results.title).rstrip('.')}.",
         f"{others} method{'s' * (others != 1)} against {baseline}.",
-        f"Split {_clean(results.split)}: {pairs} pair{'s' * (pairs != 1)}, {speakers} speaker{'s' * (speakers != 1)}. "
-        f"Profile {_clean(results.profile)}.",
+        f"Split {clean(results.split)}: {pairs} pair{'s' * (pairs != 1)}, {speakers} speaker{'s' * (speakers != 1)}. "
+        f"Profile {clean(results.profile)}.",
         "A difference is the mean over speakers of method minus baseline"
         + (", turned so that above 0 is better than the baseline." if directed else "."),
         f"{' and '.join(undirected)}: without a better side, as measured, and nothing is claimed."
@@ -584,30 +582,6 @@ def _caption(
         "W/T/L: pairs won, tied, lost; a measured clip beats one that failed." if directed else "",
         f"Detectable: the true difference that would have been found four times in five{strictest}.",
         f"{TESTS[test]}." if test != "t" else "",
-        _clean(results.note),
+        clean(results.note),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
-
-
-def _signature(results: Results, scale: Scale) -> str:
-    fields = {
-        "v": package_version(),
-        "split": results.split,
-        "profile": results.profile,
-        "scale": scale.name,
-        "agg": scale.aggregate,
-        "n": len(results.pairs),
-        "rev": scale.revision,
-    }
-    return _clean("|".join(["avbench", *(f"{name}:{value}" for name, value in fields.items())]))
-
-
-def _clean(text: str) -> str:
-    """One line without what could steer a terminal or a typesetter; that becomes U+FFFD."""
-    visible = (
-        "\ufffd"
-        if unicodedata.category(char) in ("Cc", "Cf", "Cs") and char not in "\u200c\u200d" and not char.isspace()
-        else char
-        for char in text
-    )
-    return " ".join("".join(visible).split())

@@ -37,11 +37,10 @@ from .compare import paired
 from .errors import Incomparable, Incomplete, UsageError, unknown
 from .home import atomic, package_version
 from .metric import Scale
-from .results import Entry, Results, Scores, load
+from .results import Entry, Results, Scores, clean, load
 from .run import read_scales, run_folder, scan_scores
 from .split import load_split
 from .stats import holm, smallest_difference, smallest_effect, t_mean, t_tail
-from .table.model import clean
 
 __all__ = [
     "ALPHA",

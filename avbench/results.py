@@ -16,6 +16,7 @@ import dataclasses
 import math
 import re
 import shlex
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,12 +26,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import Incomparable, Incomplete, SplitError, UsageError, unknown
+from .home import package_version
 from .metric import PROFILES, UNTRAINED, Scale
 from .run import Kind, Run, RunInfo, find_runs, read_run, read_scales, scan_scores
 from .split import Split, load_split
 
-__all__ = ["Entry", "Results", "Scores", "SpeakerMeans", "aggregate", "load", "speaker_means"]
+__all__ = ["Entry", "Results", "Scores", "SpeakerMeans", "aggregate", "clean", "load", "signature", "speaker_means"]
 
+STEERING = ("Cc", "Cf", "Cs")  # control, format (direction overrides) and half characters
+JOINERS = "\u200c\u200d"  # invisible, and part of how some scripts and emoji are written
 AGREE = ("unit", "direction", "aggregate")  # of a scale, over the methods of a table, beside its revision
 
 
@@ -160,6 +164,29 @@ def speaker_means(results: Results, scores: Scores) -> SpeakerMeans:
     weights = np.bincount(of, weights=scores.weights, minlength=count)
     heard = np.flatnonzero(clips)
     return SpeakerMeans(heard.astype(np.int32), sums[heard] / weights[heard], clips[heard].astype(np.int32))
+
+
+def signature(results: Results, scale: Scale) -> str:
+    """How the numbers of a scale were made; numbers with different signatures do not compare."""
+    fields = {
+        "v": package_version(),
+        "split": results.split,
+        "profile": results.profile,
+        "scale": scale.name,
+        "agg": scale.aggregate,
+        "n": len(results.pairs),
+        "rev": scale.revision,
+    }
+    return clean("|".join(["avbench", *(f"{name}:{value}" for name, value in fields.items())]))
+
+
+def clean(text: str) -> str:
+    """One line without characters that could steer a terminal or a typesetter; those become U+FFFD."""
+    visible = (
+        "\ufffd" if unicodedata.category(char) in STEERING and char not in JOINERS and not char.isspace() else char
+        for char in text
+    )
+    return " ".join("".join(visible).split())
 
 
 # What the folders hold -------------------------------------------------------------------------------------------

@@ -132,7 +132,7 @@ _ALL = (
         faces_buffalo.FACES_BUFFALO_AUTHORS, 1, faces_buffalo.faces_of_authors, _BUFFALO, ("cv2", "onnxruntime"), 10
     ),
     _network(lips_syncnet.LIPS_SYNCNET, 1, lips_syncnet.lips_of, _SYNC, ("cv2", "torch"), 29),
-    _network(lips_syncnet.LIPS_SYNCNET_EVERY8, 1, lips_syncnet.lips_every8_of, _SYNC, ("cv2", "torch"), 9.7),
+    _network(lips_syncnet.LIPS_SYNCNET_EVERY8, 1, lips_syncnet.lips_every8_of, _SYNC, ("cv2", "torch"), 5.4),
     _network(lips_syncnet.SOUND_SYNCNET, 1, lips_syncnet.sound_of, ("syncnet-v2",), ("torch",), 0.3),
     _network(lips_compat.SYNC_COMPAT, 1, lips_compat.sync_tracks, _SYNC, ("cv2", "soxr", "torch"), 37),
     _network(clap.CLAP_SOUND, 1, clap.meaning_of_sound, ("clap-htsat-unfused",), _CLAP, 0.25),

@@ -16,13 +16,11 @@ Conventions
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import unicodedata
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +30,7 @@ from ..results import Entry, Results, speaker_means
 from ..stats import mean_interval
 from ..table import DASH, Column, Row, Table
 from .drawing import drawing, form_of, save
+from .lettering import INK, SMALL, Sheet, letters
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,14 +54,11 @@ MOST_TICKS, TICK_ROOM = 6, 22.0  # and what each wants
 BESIDE, AWAY = 2.5, 7.0  # from a panel to the coverage on its right, and from there to the next panel
 LOWERED = 3.3  # speakers, below the middle of a row
 
-LABEL, TITLE, SMALL = 6.5, 6.5, 5.5  # sizes of type
+LABEL, TITLE = 6.5, 6.5  # sizes of type
 LEADING = 1.25  # line to line, in sizes of type
 MIDDLE = 0.36  # from the baseline to the middle of letters, in sizes of type
 
-INK, FAINT, GREY, BLUE = "#000000", "#E4E4E4", "#6A6A6A", "#0072B2"
-FACES = {"regular": "DejaVuSans.ttf", "bold": "DejaVuSans-Bold.ttf", "italic": "DejaVuSans-Oblique.ttf"}
-INVISIBLE = "\u200c\u200d\ufe0e\ufe0f"  # joiners and variants: nothing is lost where a font has none
-BREAKS = "@,=_-+/.|"  # a word that is too long ends a line after one of these, if it can
+FAINT, GREY, BLUE = "#E4E4E4", "#6A6A6A", "#0072B2"
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 TRUTH = ("truth", "control")
 SIGN = 14.0  # room for a sign of the key
@@ -79,8 +75,6 @@ SIGNS: dict[str, dict[str, Any]] = {
     "arrow": {"linestyle": "", "marker": ">", "markersize": 2.6, "markeredgewidth": 0.0},
     "truth": {"color": INK, "linewidth": 0.6, "linestyle": (0, (3, 2))},
 }  # fmt: skip
-
-Face = Literal["regular", "bold", "italic"]
 
 
 class _Interval(NamedTuple):
@@ -241,65 +235,6 @@ def _tick_words(ticks: Sequence[float], exponent: int) -> list[str]:
 # Words -----------------------------------------------------------------------------------------------------------
 
 
-class _Type:
-    """The faces of DejaVu Sans that come with matplotlib: what they can show, and how wide it is."""
-
-    def __init__(self) -> None:
-        import matplotlib as mpl
-        from matplotlib.font_manager import FontProperties, get_font
-
-        folder = Path(mpl.get_data_path()) / "fonts" / "ttf"
-        self._properties = {face: FontProperties(fname=str(folder / file)) for face, file in FACES.items()}
-        self._fonts = {face: get_font(str(folder / file)) for face, file in FACES.items()}
-
-    def properties(self, face: Face, size: float) -> Any:
-        copy = self._properties[face].copy()
-        copy.set_size(size)
-        return copy
-
-    def shown(self, text: str, face: Face = "regular") -> str:
-        """One line of what the face has; the code of what it lacks, and of what would steer."""
-        return "".join(self._char(char, face) for char in " ".join(text.split()))
-
-    def width(self, text: str, size: float, face: Face = "regular") -> float:
-        from matplotlib.textpath import text_to_path
-
-        wide, _, _ = text_to_path.get_text_width_height_descent(text, self.properties(face, size), False)
-        return float(wide)
-
-    def lines(self, text: str, room: float, size: float, face: Face = "regular") -> tuple[str, ...]:
-        """`text` in lines that have room: broken at spaces, and within a word where it has no room alone."""
-        lines: list[str] = []
-        for word in self.shown(text, face).split(" "):
-            if lines and self.width(f"{lines[-1]} {word}", size, face) <= room:
-                lines[-1] += f" {word}"
-                continue
-            rest = word
-            while (cut := self._cut(rest, room, size, face)) < len(rest):
-                lines.append(rest[:cut])
-                rest = rest[cut:]
-            lines.append(rest)
-        return tuple(line for line in lines if line)
-
-    def _char(self, char: str, face: Face) -> str:
-        if self._fonts[face].get_char_index(ord(char)) and (
-            char in INVISIBLE or unicodedata.category(char) not in ("Cc", "Cf", "Cs")
-        ):
-            return char
-        return "" if char in INVISIBLE else f"U+{ord(char):04X}"
-
-    def _cut(self, word: str, room: float, size: float, face: Face) -> int:
-        """How much of a word has room: all, else up to a sign in its second half, else what there is room for."""
-        if self.width(word, size, face) <= room:
-            return len(word)
-        fits = next((end for end in range(len(word) - 1, 1, -1) if self.width(word[:end], size, face) <= room), 1)
-        after_sign = [end for end in range(fits // 2 + 1, fits + 1) if word[end - 1] in BREAKS]
-        cut = max(after_sign, default=fits)
-        while cut > 1 and unicodedata.category(word[cut]).startswith("M"):
-            cut -= 1  # accents stay with their letter
-        return cut
-
-
 def _caption(results: Results, marks: Sequence[_Mark]) -> str:
     pairs, speakers = len(results.pairs), len(results.speakers)
     drawn = [mark for mark in marks if mark.value is not None]
@@ -320,53 +255,11 @@ def _caption(results: Results, marks: Sequence[_Mark]) -> str:
 # Places ----------------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True)
-class _Sheet:
-    """The figure, in points from its top left."""
-
-    figure: Any
-    type: _Type
-    wide: float
-    high: float
-
-    def text(
-        self,
-        x: float,
-        y: float,
-        words: str,
-        *,
-        size: float = SMALL,
-        face: Face = "regular",
-        side: str = "left",
-        **more: Any,
-    ) -> None:
-        """`y` is the baseline."""
-        self.figure.text(
-            x / self.wide,
-            1 - y / self.high,
-            words,
-            fontproperties=self.type.properties(face, size),
-            horizontalalignment=side,
-            verticalalignment="baseline",
-            **{"color": INK, **more},
-        )
-
-    def axes(self, left: float, top: float, wide: float, high: float) -> Any:
-        place = (left / self.wide, 1 - (top + high) / self.high, wide / self.wide, high / self.high)
-        return self.figure.add_axes(place)
-
-    def line(self, xs: Sequence[float], y: float, **style: Any) -> None:
-        from matplotlib.lines import Line2D
-
-        places = [x / self.wide for x in xs], [1 - y / self.high] * len(xs)
-        self.figure.add_artist(Line2D(*places, transform=self.figure.transFigure, **style))
-
-
 class _Layout:
     """Where everything goes. Measured first, then drawn: the height follows from the words."""
 
     def __init__(self, results: Results, table: Table, width: str) -> None:
-        self._type = _Type()
+        self._type = letters()
         self._wide = WIDTHS[width] * INCH
         entries = _entries(results, table)
         marks = [
@@ -484,7 +377,7 @@ class _Layout:
         high = MARGIN + body + len(self._keys) * (small + 1.0) + 3.0 + len(self._caption) * small + MARGIN
         figure = Figure(figsize=(self._wide / INCH, high / INCH), facecolor="white")
         FigureCanvasAgg(figure)
-        sheet = _Sheet(figure, self._type, self._wide, high)
+        sheet = Sheet(figure, self._wide, high)
         y = MARGIN
         for band, head, foot in zip(bands, heads, feet, strict=True):
             self._draw_labels(sheet, y + head)
@@ -505,7 +398,7 @@ class _Layout:
             sheet.text(MARGIN, y + 3.0 + SMALL + number * small, words)
         return figure
 
-    def _draw_labels(self, sheet: _Sheet, top: float) -> None:
+    def _draw_labels(self, sheet: Sheet, top: float) -> None:
         right = self._left - 5.0
         for y, heading in self._headings:
             sheet.text(right, top + y, heading, size=LABEL, face="italic", side="right", color=GREY)
@@ -514,7 +407,7 @@ class _Layout:
             for number, words in enumerate(line.words):
                 sheet.text(right, first + number * LABEL * LEADING, words, size=LABEL, side="right")
 
-    def _draw_panel(self, sheet: _Sheet, panel: _Panel, left: float, top: float) -> None:
+    def _draw_panel(self, sheet: Sheet, panel: _Panel, left: float, top: float) -> None:
         axes = sheet.axes(left, top, self._panel, self._tall)
         axes.set(label=panel.column.scale, xlim=(panel.low, panel.high), ylim=(self._tall, 0.0), yticks=[])
         axes.set_xticks(panel.ticks, panel.tick_words, fontproperties=self._type.properties("regular", SMALL))
@@ -553,7 +446,7 @@ class _Layout:
         dot = SIGNS["control" if mark.control else "method"]
         _add(axes, [mark.value], y, **dot, zorder=4, gid="control" if mark.control else "method")
 
-    def _draw_foot(self, sheet: _Sheet, panel: _Panel, left: float, baseline: float) -> None:
+    def _draw_foot(self, sheet: Sheet, panel: _Panel, left: float, baseline: float) -> None:
         """Unit and direction: the one begins where the other ends."""
         right = left + self._panel
         lower = panel.better.startswith("←")
@@ -577,7 +470,7 @@ def _add(axes: Any, xs: Any, y: float, **style: Any) -> None:
     axes.add_artist(Line2D(xs, [y] * len(xs), **style))
 
 
-def _draw_sign(sheet: _Sheet, sign: str, x: float, y: float) -> None:
+def _draw_sign(sheet: Sheet, sign: str, x: float, y: float) -> None:
     """One sign of the key, as it is in the panels."""
     style = SIGNS[sign]
     middle = [x + SIGN / 2 - 1.5]

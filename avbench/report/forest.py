@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import unicodedata
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +27,7 @@ from ..errors import unknown
 from ..metric import Scale
 from .drawing import drawing, form_of, save
 from .figure import WIDTHS
+from .lettering import INK, SMALL, Sheet, letters
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,12 +45,11 @@ EDGE = 5.0  # from an axis' end to the first mark
 REACH = 3.0  # how far an axis follows intervals beyond the differences, in half widths of the middle one
 MOST_TICKS = 5
 
-LABEL, SMALL = 6.5, 5.5  # sizes of type
+LABEL = 6.5  # size of type
 LEADING = 1.25  # line to line, in sizes of type
 MIDDLE = 0.36  # from the baseline to the middle of letters, in sizes of type
-INK, FAINT, GREY, BLUE = "#000000", "#E4E4E4", "#6A6A6A", "#0072B2"
+FAINT, GREY, BLUE = "#E4E4E4", "#6A6A6A", "#0072B2"
 DASH = "–"
-BREAKS = "@,=_-+/.|"  # a word that is too long ends a line after one of these, if it can
 SIGN = 15.0  # room for a sign of the key
 DOT: dict[str, Any] = {"linestyle": "", "markersize": 3.6, "markeredgewidth": 0.8}
 BAR: dict[str, Any] = {"linewidth": 1.0, "solid_capstyle": "butt"}
@@ -123,7 +122,7 @@ def _ticks(low: float, high: float, wide: float) -> tuple[tuple[float, ...], tup
         ticks = [tick + 0.0 for tick in MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)]
         words = _tick_words(ticks)
         ends = [
-            ((tick - low) / (high - low) * wide, _width(word, SMALL) / 2, tick, word)
+            ((tick - low) / (high - low) * wide, letters().width(word, SMALL) / 2, tick, word)
             for tick, word in zip(ticks, words, strict=True)
             if low <= tick <= high
         ]
@@ -146,52 +145,6 @@ def _tick_words(ticks: Sequence[float]) -> list[str]:
 # Words -----------------------------------------------------------------------------------------------------------
 
 
-def _font(face: str, size: float) -> Any:
-    """A face of DejaVu Sans, which comes with matplotlib."""
-    import matplotlib as mpl
-    from matplotlib.font_manager import FontProperties
-
-    file = Path(mpl.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{face}.ttf"
-    return FontProperties(fname=str(file), size=size)
-
-
-def _shown(text: str) -> str:
-    """One line of what the font has, and the code of what it lacks."""
-    from matplotlib.font_manager import get_font
-
-    font = get_font(_font("", LABEL).get_file())
-    return "".join(
-        char
-        if font.get_char_index(ord(char)) and unicodedata.category(char) not in ("Cc", "Cf", "Cs")
-        else f"U+{ord(char):04X}"
-        for char in " ".join(text.split())
-    )
-
-
-def _width(text: str, size: float, face: str = "") -> float:
-    from matplotlib.textpath import text_to_path
-
-    wide, _, _ = text_to_path.get_text_width_height_descent(text, _font(face, size), False)
-    return float(wide)
-
-
-def _wrapped(text: str, room: float, size: float, face: str = "") -> tuple[str, ...]:
-    """Lines that have room, broken at spaces, and within a word where it has no room alone."""
-    lines: list[str] = []
-    for word in _shown(text).split(" "):
-        if lines and _width(f"{lines[-1]} {word}", size, face) <= room:
-            lines[-1] += f" {word}"
-            continue
-        rest = word
-        while len(rest) > 1 and _width(rest, size, face) > room:
-            fits = next((end for end in range(len(rest) - 1, 1, -1) if _width(rest[:end], size, face) <= room), 1)
-            cut = max((end for end in range(fits // 2 + 1, fits + 1) if rest[end - 1] in BREAKS), default=fits)
-            lines.append(rest[:cut])
-            rest = rest[cut:]
-        lines.append(rest)
-    return tuple(line for line in lines if line)
-
-
 def _caption(comparisons: Comparisons) -> str:
     pairs, speakers = comparisons.pairs, comparisons.speakers
     return (
@@ -203,38 +156,16 @@ def _caption(comparisons: Comparisons) -> str:
 # Drawing ---------------------------------------------------------------------------------------------------------
 
 
-class _Sheet(NamedTuple):
-    """The figure, in points from its top left."""
-
-    figure: Any
-    wide: float
-    high: float
-
-    def text(self, x: float, y: float, words: str, size: float = SMALL, face: str = "", **more: Any) -> None:
-        """`y` is the baseline."""
-        place = x / self.wide, 1 - y / self.high
-        style = {"color": INK, "verticalalignment": "baseline", **more}
-        self.figure.text(*place, words, fontproperties=_font(face, size), **style)
-
-    def axes(self, left: float, top: float, wide: float, high: float) -> Any:
-        place = (left / self.wide, 1 - (top + high) / self.high, wide / self.wide, high / self.high)
-        return self.figure.add_axes(place)
-
-    def line(self, xs: Sequence[float], y: float, **style: Any) -> None:
-        from matplotlib.lines import Line2D
-
-        places = [x / self.wide for x in xs], [1 - y / self.high] * len(xs)
-        self.figure.add_artist(Line2D(*places, transform=self.figure.transFigure, **style))
-
-
 def _drawn(comparisons: Comparisons, width: str) -> Figure:
     """Measured first, then drawn: the height follows from the words."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     wide = WIDTHS[width] * INCH
-    labels = [_wrapped(comparisons.labels[other], LABELS_SHARE[width] * wide, LABEL) for other in comparisons.others]
-    left = MARGIN + max(_width(line, LABEL) for lines in labels for line in lines) + 5.0
+    labels = [
+        letters().lines(comparisons.labels[other], LABELS_SHARE[width] * wide, LABEL) for other in comparisons.others
+    ]
+    left = MARGIN + max(letters().width(line, LABEL) for lines in labels for line in lines) + 5.0
     room = wide - left - GUTTER / 2
     fit = max(1, int((room + GUTTER) // (NARROW + GUTTER)))
     bands = math.ceil(len(comparisons.scales) / fit)
@@ -245,7 +176,7 @@ def _drawn(comparisons: Comparisons, width: str) -> Figure:
     middles = [sum(heights[:place]) + height / 2 for place, height in enumerate(heights)]
     tall = sum(heights)
     keys = _key_lines(comparisons, panels, wide)
-    caption = _wrapped(_caption(comparisons), wide - 2 * MARGIN, SMALL)
+    caption = letters().lines(_caption(comparisons), wide - 2 * MARGIN, SMALL)
 
     groups = [panels[start : start + across] for start in range(0, len(panels), across)]
     heads = [max(len(one.title) for one in group) * LABEL * LEADING + 2.0 for group in groups]
@@ -254,13 +185,13 @@ def _drawn(comparisons: Comparisons, width: str) -> Figure:
     high = 2 * MARGIN + sum(heads) + sum(feet) + len(groups) * (tall + BAND) + below
     figure = Figure(figsize=(wide / INCH, high / INCH), facecolor="white")
     FigureCanvasAgg(figure)
-    sheet = _Sheet(figure, wide, high)
+    sheet = Sheet(figure, wide, high)
     y = MARGIN
     for group, head, foot in zip(groups, heads, feet, strict=True):
         for middle, lines in zip(middles, labels, strict=True):
             first = y + head + middle - (len(lines) - 1) * LABEL * LEADING / 2 + MIDDLE * LABEL
             for number, words in enumerate(lines):
-                sheet.text(left - 5.0, first + number * LABEL * LEADING, words, LABEL, horizontalalignment="right")
+                sheet.text(left - 5.0, first + number * LABEL * LEADING, words, size=LABEL, side="right")
         for number, one in enumerate(group):
             _draw_panel(sheet, one, (left + number * (panel + GUTTER), y + head), panel, middles, tall)
         y += head + tall + foot + BAND
@@ -279,21 +210,21 @@ def _panel(comparisons: Comparisons, scale: Scale, wide: float) -> _Panel:
     low, high = _limits(rows, comparisons.digits[scale.name], wide)
     ticks, words = _ticks(low, high, wide)
     side = "better →" if scale.direction != "none" else "no better side"
-    unit, sides = _wrapped(scale.unit, wide, SMALL), _wrapped(side, wide, SMALL)
-    beside = len(unit) <= 1 and sum(_width(words, SMALL) for words in (*unit, side)) + 6.0 <= wide
-    title = _wrapped(scale.label, wide, LABEL, "-Bold")
+    unit, sides = letters().lines(scale.unit, wide, SMALL), letters().lines(side, wide, SMALL)
+    beside = len(unit) <= 1 and sum(letters().width(words, SMALL) for words in (*unit, side)) + 6.0 <= wide
+    title = letters().lines(scale.label, wide, LABEL, "bold")
     return _Panel(scale, rows, title, unit, sides, beside, low, high, ticks, words)
 
 
 def _draw_panel(
-    sheet: _Sheet, panel: _Panel, place: tuple[float, float], wide: float, middles: Sequence[float], tall: float
+    sheet: Sheet, panel: _Panel, place: tuple[float, float], wide: float, middles: Sequence[float], tall: float
 ) -> None:
     left, top = place
     for up, words in enumerate(reversed(panel.title)):
-        sheet.text(left, top - 4.0 - up * LABEL * LEADING, words, LABEL, "-Bold")
+        sheet.text(left, top - 4.0 - up * LABEL * LEADING, words, size=LABEL, face="bold")
     axes = sheet.axes(left, top, wide, tall)
     axes.set(label=panel.scale.name, xlim=(panel.low, panel.high), ylim=(tall, 0.0), yticks=[])
-    axes.set_xticks(panel.ticks, panel.tick_words, fontproperties=_font("", SMALL))
+    axes.set_xticks(panel.ticks, panel.tick_words, fontproperties=letters().properties("regular", SMALL))
     axes.tick_params(axis="x", length=2.0, width=0.5, pad=1.5)
     for side in ("top", "left", "right"):
         axes.spines[side].set_visible(False)
@@ -303,9 +234,7 @@ def _draw_panel(
     for row, y in zip(panel.rows, middles, strict=True):
         if row.difference is None:
             behind = {"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none"}
-            sheet.text(
-                left + wide / 2, top + y + MIDDLE * LABEL, DASH, LABEL, horizontalalignment="center", bbox=behind
-            )
+            sheet.text(left + wide / 2, top + y + MIDDLE * LABEL, DASH, size=LABEL, side="center", bbox=behind)
         else:
             _draw_row(axes, panel, row, y, row.difference)
     first = top + tall + 11.0 + SMALL
@@ -315,7 +244,7 @@ def _draw_panel(
     right = panel.beside or panel.scale.direction != "none"
     x, align = (left + wide, "right") if right else (left, "left")
     for number, words in enumerate(panel.side):
-        sheet.text(x, first + (down + number) * SMALL * LEADING, words, horizontalalignment=align)
+        sheet.text(x, first + (down + number) * SMALL * LEADING, words, side=align)
 
 
 def _draw_row(axes: Any, panel: _Panel, row: Comparison, y: float, difference: float) -> None:
@@ -378,7 +307,7 @@ def _key_lines(comparisons: Comparisons, panels: Sequence[_Panel], wide: float) 
     for sign, said in words.items():
         if not said:
             continue
-        long = SIGN + _width(said, SMALL)
+        long = SIGN + letters().width(said, SMALL)
         if x + long > wide - MARGIN:
             lines.append([])
             x = MARGIN
@@ -387,7 +316,7 @@ def _key_lines(comparisons: Comparisons, panels: Sequence[_Panel], wide: float) 
     return lines
 
 
-def _draw_sign(sheet: _Sheet, sign: str, x: float, y: float) -> None:
+def _draw_sign(sheet: Sheet, sign: str, x: float, y: float) -> None:
     """One sign of the key, as it is in the panels."""
     ends, middle = [x, x + SIGN - 4.0], [x + SIGN / 2 - 2.0]
     if sign == "zero":

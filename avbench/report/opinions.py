@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..table import clean
+from ..results import clean
 from ..votes import RATINGS, Contrast, Counts, Interval, Opinion, Opinions, Preference, Sensitivity
 from .columns import balanced, pad, width, wrapped
 from .drawing import drawing, form_of, save
+from .lettering import letters
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -321,7 +322,7 @@ def _figure(high: float, said: str) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    words = _shown(said)
+    words = letters().shown(said)
     lines = balanced(words, len(wrapped(words, NOTE)))
     figure = Figure(figsize=(WIDE, high + 0.1 * len(lines)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -329,9 +330,9 @@ def _figure(high: float, said: str) -> Figure:
     return figure
 
 
-def _lines(text: str, letters: int, most: int = 2) -> str:
+def _lines(text: str, long: int, most: int = 2) -> str:
     """Words in few lines; what has no room is left out, and an ellipsis says so."""
-    return "\n".join(textwrap.wrap(_shown(text), letters, max_lines=most, placeholder=" …"))
+    return "\n".join(textwrap.wrap(letters().shown(text), long, max_lines=most, placeholder=" …"))
 
 
 def _places(others: Sequence[str]) -> tuple[list[float], list[tuple[float, str]], float]:
@@ -396,15 +397,6 @@ def _runs_out(one: Opinion) -> tuple[bool, bool]:
 def _sign(number: int) -> dict[str, Any]:
     """How the method of that place is drawn."""
     return {"color": COLOURS[number % len(COLOURS)], "marker": SHAPES[number % len(SHAPES)], "markersize": 4.0}
-
-
-def _shown(text: str) -> str:
-    """What the figures' letters can show; the code of what they lack."""
-    import matplotlib as mpl
-    from matplotlib.font_manager import get_font
-
-    font = get_font(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"))
-    return "".join(char if font.get_char_index(ord(char)) else f"U+{ord(char):04X}" for char in clean(text))
 
 
 def _rates_said(preferences: Sequence[Preference]) -> str:

@@ -25,6 +25,7 @@ from ..results import Results, speaker_means
 from ..table import Table, lip_scales
 from .drawing import drawing, form_of, save
 from .figure import WIDTHS
+from .lettering import letters
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,13 +126,13 @@ def draw_scatter(results: Results, table: Table, *, versus: str | None = None, w
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        note = textwrap.wrap(_shown(_note(results, points, lacking)), round(LETTERS * WIDTHS[width]))
+        note = textwrap.wrap(letters().shown(_note(results, points, lacking)), round(LETTERS * WIDTHS[width]))
         figure = Figure(figsize=(WIDTHS[width], HEIGHTS[width] + 0.1 * len(note)), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         _draw_points(axes, points)
-        axes.set_xlabel(_shown(_axis(motion)))
-        axes.set_ylabel(_shown(_axis(value)))
+        axes.set_xlabel(letters().shown(_axis(motion)))
+        axes.set_ylabel(letters().shown(_axis(value)))
         _limit(axes, points, motion, value)
         figure.supxlabel("\n".join(note), fontsize=5.5, color=GREY)
         figure.draw_without_rendering()
@@ -229,7 +230,7 @@ def _draw_labels(figure: Any, axes: Any, points: Sequence[_Point]) -> None:
     placed: list[_Box] = []
     for together in _together(places, TOGETHER * pixels):
         x, y = places[together[0]]
-        names = [_shown(points[at].label) for at in together]
+        names = [letters().shown(points[at].label) for at in together]
         whole = [name.replace(" ", "\N{NO-BREAK SPACE}") if len(name) < LABEL else name for name in names]
         words = textwrap.wrap(", ".join(whole), LABEL)
         label = axes.text(
@@ -298,11 +299,3 @@ def _axis(scale: Scale) -> str:
     unit = f" ({scale.unit})" if scale.unit else ""
     better = {"higher": ", better →", "lower": ", ← better", "none": ""}[scale.direction]
     return f"{scale.label}{unit}{better}"
-
-
-def _shown(text: str) -> str:
-    """What the font has; the code of what it lacks."""
-    from matplotlib.font_manager import FontProperties, findfont, get_font
-
-    font = get_font(findfont(FontProperties(family="DejaVu Sans")))
-    return "".join(char if font.get_char_index(ord(char)) else f"U+{ord(char):04X}" for char in " ".join(text.split()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .build import build, marks, ranked, without_controls
 from .forms import SHARE, Sweep, ablation, default_of, find_sweep, lip_bias, lip_scales, most_similar, sweep
-from .model import BLANK, DASH, Block, Cell, Column, Mark, Row, RowKind, Table, clean
+from .model import BLANK, DASH, Block, Cell, Column, Mark, Row, RowKind, Table
 
 __all__ = [
     "BLANK",
@@ -24,7 +24,6 @@ __all__ = [
     "Table",
     "ablation",
     "build",
-    "clean",
     "default_of",
     "find_sweep",
     "lip_bias",

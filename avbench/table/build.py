@@ -21,10 +21,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import Incomplete, UsageError, unknown
-from ..home import package_version
 from ..metric import Scale
-from ..results import Entry, Results, Scores, aggregate
-from .model import ARROWS, DASH, Block, Cell, Column, Mark, Row, Table, clean
+from ..results import Entry, Results, Scores, aggregate, clean, signature
+from .model import ARROWS, DASH, Block, Cell, Column, Mark, Row, Table
 
 if TYPE_CHECKING:
     from ..compare import Comparison
@@ -212,7 +211,7 @@ def labels_of(entries: Sequence[Entry]) -> dict[str, str]:
 
 def signatures_of(results: Results) -> tuple[str, ...]:
     """How the numbers of each column were made."""
-    return tuple(clean(_signature(results, scale)) for scale in results.scales)
+    return tuple(signature(results, scale) for scale in results.scales)
 
 
 def _gaps(row: Row, columns: Sequence[Column]) -> str:
@@ -297,16 +296,3 @@ def _corpora(results: Results) -> str:
     """Which scales are not means of clips."""
     names = [scale.label for scale in results.scales if scale.aggregate == "corpus"]
     return f", of {' and '.join(names)} over their words" if names else ""
-
-
-def _signature(results: Results, scale: Scale) -> str:
-    fields = {
-        "v": package_version(),
-        "split": results.split,
-        "profile": results.profile,
-        "scale": scale.name,
-        "agg": scale.aggregate,
-        "n": len(results.pairs),
-        "rev": scale.revision,
-    }
-    return "|".join(["avbench", *(f"{name}:{value}" for name, value in fields.items())])

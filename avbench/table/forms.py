@@ -24,10 +24,10 @@ import numpy as np
 
 from ..errors import Incomplete, UsageError, unknown
 from ..metric import Scale
-from ..results import Entry, Results, Scores
+from ..results import Entry, Results, Scores, clean
 from ..run import read_sidecar
 from .build import build, cell_of, columns_of, labels_of, ranked, signatures_of
-from .model import Block, Row, Table, clean
+from .model import Block, Row, Table
 
 __all__ = [
     "LIP_SCALES",

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..home import package_version
+from ..results import clean
 from ..votes import Counts, Preference, sensitivity
-from .model import DASH, Block, Cell, Column, Row, RowKind, Table, clean
+from .model import DASH, Block, Cell, Column, Row, RowKind, Table
 
 __all__ = ["SHOWN", "Totals", "human", "human_of_totals"]
 

@@ -8,17 +8,14 @@ Conventions
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Literal, NamedTuple
 
 from ..run import Kind
 
-__all__ = ["ARROWS", "BLANK", "DASH", "Block", "Cell", "Column", "Mark", "Row", "RowKind", "Table", "clean"]
+__all__ = ["ARROWS", "BLANK", "DASH", "Block", "Cell", "Column", "Mark", "Row", "RowKind", "Table"]
 
 ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
 DASH = "–"  # nothing was measured
-STEERING = ("Cc", "Cf", "Cs")  # control, format (direction overrides) and half characters
-JOINERS = "\u200c\u200d"  # invisible, and part of how some scripts and emoji are written
 
 Mark = Literal["", "second", "best"]
 RowKind = Literal[Kind, "published"]
@@ -87,12 +84,3 @@ class Table(NamedTuple):
     gaps: tuple[str, ...] = ()  # for each method with gaps, how many clips failed and how many scores are missing
     signatures: tuple[str, ...] = ()  # one for each column, or none at all
     corner: str = ""  # heading of the labels
-
-
-def clean(text: str) -> str:
-    """One line without characters that could steer a terminal or a typesetter; those become U+FFFD."""
-    visible = (
-        "\ufffd" if unicodedata.category(char) in STEERING and char not in JOINERS and not char.isspace() else char
-        for char in text
-    )
-    return " ".join("".join(visible).split())
