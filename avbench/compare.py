@@ -230,8 +230,11 @@ def compare(
     adjust: Adjust = "holm",
     confidence: float = 0.95,
     test: str = "t",
+    sign_flips: bool = True,
 ) -> Comparisons:
     """Every other method against the baseline on every scale of the results; `test` adds what another one says.
+
+    Without `sign_flips` these are left out (above 20 speakers they take most of the time), and no claim changes.
 
     UsageError: an unknown method, test or adjustment, one method twice, or one that is untrained or was limited.
     Incomplete: a pair was not scored.
@@ -247,10 +250,11 @@ def compare(
     labels = _labels([entry for entry in results.methods if entry.method in (baseline, *others)])
     rows: list[Comparison] = []
     for scale in results.scales:
-        found = [
-            _measured(scale, baseline, other, paired(results, scale, baseline, other), strictest, confidence, test)
-            for other in others
-        ]
+        found = []
+        for other in others:
+            there = paired(results, scale, baseline, other)
+            row = _measured(scale, baseline, other, there, strictest, confidence, test)
+            found.append(_with_sign_flips(row, _oriented(scale, there.means), confidence) if sign_flips else row)
         rows += [_judged(row, scale, p, alpha) for row, p in zip(found, _adjusted(found, adjust), strict=True)]
     return Comparisons(
         split=results.split,
@@ -395,9 +399,7 @@ def _measured(
     scale: Scale, baseline: str, other: str, found: Paired, alpha: float, confidence: float, test: str
 ) -> Comparison:
     """All that one pair of methods gives; claim and adjusted p need their neighbours."""
-    sign = -1.0 if scale.direction == "lower" else 1.0
-    differences = sign * found.differences + 0.0  # never -0.0
-    means = sign * found.means + 0.0
+    differences, means = _oriented(scale, found.differences), _oriented(scale, found.means)
     row = Comparison(
         scale=scale.name,
         baseline=baseline,
@@ -432,6 +434,11 @@ def _measured(
     return row._replace(alternative=_alternative(test, row, differences, means, confidence))
 
 
+def _oriented(scale: Scale, differences: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Above 0 is better; never -0.0."""
+    return (-1.0 if scale.direction == "lower" else 1.0) * differences + 0.0
+
+
 def _with_wins(row: Comparison, found: Paired, differences: NDArray[np.float64]) -> Comparison:
     """A measured clip beats a failed one; two failed ones tie."""
     wins = int((differences > 0).sum()) + len(found.other_only)
@@ -443,22 +450,23 @@ def _with_wins(row: Comparison, found: Paired, differences: NDArray[np.float64])
 def _with_tests(row: Comparison, means: NDArray[np.float64], alpha: float, confidence: float) -> Comparison:
     """Of two speakers or more."""
     estimate = t_mean(means, confidence=confidence)
-    flipped = sign_flip(means)
-    lower, upper = estimate.lower, estimate.upper
-    flip_lower, flip_upper = (_bound(end) for end in sign_flip_interval(means, confidence=confidence))
     spread = float(np.ptp(means)) > ROUNDING * float(np.abs(means).max())
     return row._replace(
         difference=estimate.value,
-        lower=lower,
-        upper=upper,
+        lower=estimate.lower,
+        upper=estimate.upper,
         # Where all speakers differ alike, t has nothing to judge by and answers 0; the sign-flip test can be trusted.
-        p=estimate.p if spread else flipped.p,
-        sign_flip=flipped,
-        flip_lower=flip_lower,
-        flip_upper=flip_upper,
+        p=estimate.p if spread else sign_flip(means).p,
         effect=cohens_d_paired(means) if spread else None,
         smallest=smallest_difference(means, alpha, WANTED) if spread else None,
     )
+
+
+def _with_sign_flips(row: Comparison, means: NDArray[np.float64], confidence: float) -> Comparison:
+    if len(means) < 2:
+        return row
+    lower, upper = sign_flip_interval(means, confidence=confidence)
+    return row._replace(sign_flip=sign_flip(means), flip_lower=_bound(lower), flip_upper=_bound(upper))
 
 
 def _alternative(

@@ -182,7 +182,7 @@ def _comparisons(results: Results, baseline: str) -> dict[tuple[str, str], Compa
         others = [method for method in _rivals(results) if method in whole and method != baseline]
         if baseline in whole and others:
             of_scale = dataclasses.replace(results, scales=(scale,))
-            for one in compare(of_scale, baseline, others).rows:
+            for one in compare(of_scale, baseline, others, sign_flips=False).rows:
                 found[one.other, scale.name] = one
     return found
 
