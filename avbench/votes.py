@@ -83,6 +83,7 @@ SCORES = {"ours": 1, "tie": 0, "other": -1}
 VOTE_COLUMNS = ("rater", "pair", "speaker", "question", "ours", "other", "vote")
 RATING_COLUMNS = ("rater", "pair", "method", "rating")
 LEVEL = 0.05  # that `tipping` passes
+MOST_VOTES = 10_000  # of a printed total: at more of them, one digit fits hundreds of counts
 
 Answer = Literal["ours", "other", "tie"]
 Reals = NDArray[np.float64]
@@ -438,9 +439,10 @@ def fitting_counts(
     A number halfway between two printed ones fits both: nobody says how it was rounded. Exact, without floats.
     UsageError: a percentage with more digits or outside 0 to 100, or no range of votes.
     """
-    if not 1 <= low <= high:
+    if not 1 <= low <= high <= MOST_VOTES:
         raise UsageError(
-            f"{low} to {high} votes; expected a range that begins at 1 or more and does not run backwards."
+            f"{low} to {high} votes; expected a range within 1 to {MOST_VOTES:,} that does not run backwards. So few "
+            "digits tell nothing of more votes."
         )
     ours, other = _printed(ours_pct, digits), _printed(other_pct, digits)
     rate = None if win_rate_pct is None else _printed(win_rate_pct, digits)

@@ -245,6 +245,7 @@ def test_t_of_a_published_effect_is_that_of_an_independent_tool() -> None:
         (lambda: fitting_counts(math.nan, 39.9), "nan %; expected 0 to 100"),
         (lambda: fitting_counts(55.5, 39.9, low=0), "0 to 315 votes; expected a range"),
         (lambda: fitting_counts(55.5, 39.9, low=20, high=10), "20 to 10 votes"),
+        (lambda: fitting_counts(55.5, 39.9, high=10_001), "270 to 10001 votes; expected a range within 1 to 10,000"),
         (lambda: fitting_counts(55.5, 39.9, digits=12), "12 digits; expected 0 to 9"),
         (lambda: fitting_shares(10.0, 0), "a share of 0"),
         (lambda: sensitivity(-1, 2, 3, 9.0), "-1 wins"),
