@@ -7,7 +7,7 @@ Conventions
   same means stands beside them with the least p that so many speakers can give.
 - Differences are over pairs measured for both. A pair measured for one and failed for the other is won by the former
   and is a gap of the latter; a pair failed for both is a tie. A method with a gap cannot be claimed better than the
-  other: leaving out the clips that defeat a metric must never pay.
+  other: leaving out the clips that defeat a metric must never make a claim. It may withdraw one, better or worse.
 - A claim needs an adjusted p below alpha. p are adjusted within a scale over its comparisons; in the adjustment of
   others, one with an unmeasured pair counts as p = 1. So no failure makes anybody's adjusted p smaller by moving pairs
   out of a third method's test.

@@ -5,15 +5,17 @@ Conventions
   is the speaker: Student's t on the weighted speaker means of `compare.paired`, clips measured for both.
 - For margin m and true difference d a rule *passes* where d ≤ -m is rejected, is a *regression* where d ≥ -m is
   rejected, and else is *undecided*. Both one-sided p are adjusted by Holm over the rules, each kind among its own: so
-  the chance that any rule passes wrongly is at most alpha, and so is the chance of any wrong regression.
+  the chance that any rule passes wrongly is at most alpha, and so is, as long as no clip became unmeasurable, the chance
+  of any wrong regression.
 - In terms of bounds: sorted by p, the k-th of K rules is tested at alpha / (K - k + 1), and after the first that is not
   rejected the others keep that level. A rule passes exactly where its lower bound of that level is at least -m, and is a
   regression exactly where its upper bound is below -m.
 - Speakers whose differences are all the same have an interval of no width. A scale on which nothing changed passes, even
   with margin 0 or a single speaker; otherwise a single speaker decides nothing.
 - A clip that the baseline could be measured on and the candidate cannot never passes. The mean of its speaker may then
-  be anything: where some value of such means would make a regression it is one, else it is undecided. Pairs that the
-  baseline failed on are left out, and said.
+  be anything: where some value of such means would make a regression it is one, else it is undecided. So no failure
+  ever raises a verdict, and a few lost clips of several speakers can fail a candidate whose other clips got better.
+  Pairs that the baseline failed on are left out, and said.
 - A baseline knows what its numbers depend on: split digest, profile, media, and revision of each scale. Where one of them
   changed nothing is compared: `Incomparable` names it.
 """
@@ -38,7 +40,7 @@ from .errors import Incomparable, Incomplete, UsageError, unknown
 from .home import atomic, package_version
 from .metric import Scale
 from .results import Entry, Results, Scores, clean, load
-from .run import read_scales, run_folder, scan_scores
+from .run import format_method, parse_method, read_scales, run_folder, scan_scores
 from .split import load_split
 from .stats import holm, smallest_difference, smallest_effect, t_mean, t_tail
 
@@ -71,6 +73,8 @@ __all__ = [
 ALPHA = 0.05
 CHANCE = 0.9  # with which a rerun without a change passes at a calibrated margin
 EXPIRES_DAYS = 180
+MOST_DAYS = 36_500
+ROUNDING = 1e-9  # of the larger of margin and difference: nearer to each other is the same
 FORM = 1  # of the file; another one is not read
 FOUND = 0.8  # chance of what "could have been found"
 BASELINE = "the baseline"  # beside a candidate's name, which has no blank
@@ -123,7 +127,9 @@ class Ruling(NamedTuple):
     speakers: int  # of those
     gaps: int  # pairs measured for the baseline only
     left_out: int  # pairs that the baseline failed on
-    resolution: float | None  # no change passes, and a loss of margin + this is found, four times in five
+    resolution: (
+        float | None
+    )  # no change passes at this margin, and a loss of margin + this is found, four times in five, at Holm's first step
     sentence: str
 
     @property
@@ -249,19 +255,26 @@ def record(
     """The scores of RUNS/`method`/`split` as a baseline that is good for so many days (None: for ever).
 
     Margins by scale are taken as given. `repeats` are methods that differ from `method` by the seed alone: every other
-    scale with a direction gets the margin at which a rerun without a change, with the speakers that there are and every
-    such scale a rule, passes with probability CHANCE; at least the scale's tolerance.
+    scale with a direction gets the margin at which its rule passes a rerun without a change with probability CHANCE, if
+    the spread that was measured is the true one, with the speakers that there are and every such scale a rule; at least
+    the scale's tolerance.
     Errors are those of `results.load`; Incomplete where a pair has no score.
     """
     _check_alpha(alpha)
-    if days is not None and days < 1:
-        raise UsageError(f"a baseline that expires after {days} days; expected 1 or more.")
+    if days is not None and not 1 <= days <= MOST_DAYS:
+        raise UsageError(f"a baseline that expires after {days} days; expected 1 to {MOST_DAYS}.")
     methods = [method, *repeats]
     if len(set(methods)) < len(methods):
         raise UsageError(
             f"--repeats {', '.join(repeats)} of method {method}: a run stands there twice, and would differ from itself by "
             "nothing. Give runs of other seeds."
         )
+    for repeat in repeats:
+        if _but_for_seed(repeat) != _but_for_seed(method):
+            raise UsageError(
+                f"--repeats {repeat}: not {method} with another seed, and margins are the spread of nothing else. "
+                f"Give runs such as {_another_seed(method)}."
+            )
     load_split(split)  # without it, nobody knows which pairs there should be
     results = load(runs, split, profile=profile, methods=methods, metrics=list(metrics) or None)
     for entry in results.methods:
@@ -321,6 +334,10 @@ def read_baseline(path: Path) -> Baseline:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: {error}; expected a baseline. {again}") from error
     pairs = {item.pair for item in baseline.pairs}
+    if len(pairs) < len(baseline.pairs) or not all(baseline.split.rpartition("@")):
+        raise UsageError(f"{path}: split {baseline.split!r} with a pair twice, or without its digest. {again}")
+    if len({one.scale.name for one in baseline.scales}) < len(baseline.scales):
+        raise UsageError(f"{path}: a scale stands there twice. {again}")
     for one in baseline.scales:
         if one.outcomes.keys() != pairs or one.scale.profile != baseline.profile:
             raise UsageError(f"{path}: {one.scale.name} does not have every pair on {baseline.profile}. {again}")
@@ -356,7 +373,8 @@ def check(
     measured = [_question(results, one, margin, method) for results, (one, margin) in zip(joined, asked, strict=True)]
     answers = judge([found.question for found in measured], alpha)
     rulings = tuple(
-        _ruling(one.scale, found, answer) for (one, _), found, answer in zip(asked, measured, answers, strict=True)
+        _ruling(one.scale, found, answer, alpha / len(asked))
+        for (one, _), found, answer in zip(asked, measured, answers, strict=True)
     )
     outdated = ""
     if baseline.expires is not None and today > baseline.expires:
@@ -430,20 +448,32 @@ def _p_pass(question: Question) -> float:
     """One-sided p of d ≤ -margin."""
     if question.free or not _decides(question.means):
         return 1.0
-    if _is_constant(question.means):
-        return 0.0 if question.means[0] >= -question.margin else 1.0
-    return t_tail(question.means, -question.margin)
+    above = _above_margin(question)
+    if _is_constant(above):
+        return 0.0 if above[0] >= 0 else 1.0
+    return t_tail(above, 0.0)
 
 
 def _p_regression(question: Question) -> float:
     """One-sided p of d ≥ -margin; of free means, the least that they can bring about."""
+    above = _above_margin(question)
     if question.free:
-        return _least_p(question.means + question.margin, question.free)
+        return _least_p(above, question.free)
     if not _decides(question.means):
         return 1.0
-    if _is_constant(question.means):
-        return 0.0 if question.means[0] < -question.margin else 1.0
-    return t_tail(-question.means, question.margin)
+    if _is_constant(above):
+        return 0.0 if above[0] < 0 else 1.0
+    return t_tail(-above, 0.0)
+
+
+def _above_margin(question: Question) -> Reals:
+    """By how much each mean (G,) is above -margin: 0 where all but rounding is the margin, and alike where they are alike."""
+    above = question.means + question.margin
+    if not len(above):
+        return above
+    least = ROUNDING * max(question.margin, float(np.abs(question.means).max()))
+    above = np.where(np.abs(above) <= least, 0.0, above)
+    return np.full(len(above), above[0]) if float(np.ptp(above)) <= least else above
 
 
 def _least_p(known: Reals, free: int) -> float:
@@ -796,14 +826,25 @@ def _number(what: str, scale: str, text: str) -> float:
     return value
 
 
+def _but_for_seed(method: str) -> tuple[str, dict[str, str]]:
+    name, options = parse_method(method)
+    return name, {key: value for key, value in options.items() if key != "seed"}
+
+
+def _another_seed(method: str) -> str:
+    name, options = _but_for_seed(method)
+    return format_method(name, {**options, "seed": "1"})
+
+
 # Words -----------------------------------------------------------------------------------------------------------
 
 
-def _ruling(scale: Scale, found: _Measured, answer: Answer) -> Ruling:
+def _ruling(scale: Scale, found: _Measured, answer: Answer, strictest: float) -> Ruling:
+    """`strictest` is the level of Holm's first step."""
     question = found.question
     resolution = None
     if answer.lower is not None and not _is_constant(question.means):
-        resolution = smallest_difference(question.means, alpha=2 * answer.lower_level, wanted=FOUND)
+        resolution = smallest_difference(question.means, alpha=2 * strictest, wanted=FOUND)
     decimals = f"{question.margin:.6f}".rstrip("0").partition(".")[2]
     ruling = Ruling(
         scale=clean(scale.name),
@@ -836,7 +877,14 @@ def _sentence(ruling: Ruling, found: _Measured) -> str:
             f"baseline and cannot be now ({found.reason})"
         )
         if ruling.verdict == "regression":
-            return f"{lost}; what such clips may be worth would be a loss beyond {margin}, so this is a regression."
+            there = (
+                ""
+                if ruling.difference is None
+                else f" (of those measured for both {_signed(ruling.difference, digits)})"
+            )
+            return (
+                f"{lost}; what such clips may be worth would be a loss beyond {margin}{there}, so this is a regression."
+            )
         return f"{lost}; that never passes."
     if not ruling.pairs:
         return f"{name}: no pair is measured for both, so nothing can be said."

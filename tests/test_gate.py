@@ -105,6 +105,42 @@ def test_a_single_rule_is_students_t_as_another_tool_has_it() -> None:
     assert answer.upper == pytest.approx(less.confidence_interval(0.95).high, rel=1e-12)
 
 
+@pytest.mark.parametrize(("before", "after", "margin"), [(0.50, 0.48, 0.02), (0.30, 0.28, 0.02), (0.9, 0.6, 0.3)])
+def test_a_loss_of_exactly_the_margin_is_no_regression_however_it_is_rounded(
+    before: float, after: float, margin: float
+) -> None:
+    (answer,) = judge([Question(np.full(8, after - before), 0, margin)])
+    assert answer.verdict == "pass"
+    (more,) = judge([Question(np.full(8, after - before - 1e-6), 0, margin)])
+    assert more.verdict == "regression"
+    around = np.array([-1, -1, 1, 1]) * 1e-3 + (after - before)
+    (open_,) = judge([Question(around, 0, margin)])
+    assert open_.p_pass == pytest.approx(0.5)
+
+
+def test_the_loss_that_is_said_to_be_found_is_found_so_often_among_other_rules(tmp_path: Path) -> None:
+    """Regressions are tested at Holm's first step where this rule alone is one."""
+    unchanged = [make_scale(f"same{number}") for number in range(3)]
+    hit = make_scale("hit")
+    speakers = {f"p{number}": f"s{number}" for number in range(8)}
+    split = make_split(tmp_path, speakers)
+    scales = [hit, *unchanged]
+    before = {scale.name: column(seed=number, speakers=speakers) for number, scale in enumerate(scales)}
+    after = {scale.name: column(seed=9 + number, speakers=speakers) for number, scale in enumerate(scales)}
+    make_run(tmp_path, split, "old", before, scales)
+    make_run(tmp_path, split, "new", after, scales)
+    folder = str(tmp_path / "mini")
+    baseline = record(tmp_path / "runs", folder, "old", today=TODAY, margins={scale.name: 0.02 for scale in scales})
+    found = check(tmp_path / "runs", baseline, today=TODAY, method="new", split=folder)
+    ruling = next(one for one in found.rulings if one.scale == "hit")
+    differences = np.array([after["hit"][pair] - before["hit"][pair] for pair in speakers])
+    assert ruling.resolution is not None
+    draws = np.random.default_rng(1).normal(size=(600, 8)) * differences.std(ddof=1) - 0.02 - ruling.resolution
+    others = [Question(np.array([1e-3, -1e-3] * 4), 0, 0.02)] * 3
+    hits = sum(judge([Question(means, 0, 0.02), *others])[0].verdict == "regression" for means in draws)
+    assert 0.8 - 4 * math.sqrt(0.16 / 600) < hits / 600 < 0.8 + 4 * math.sqrt(0.16 / 600)
+
+
 @given(st.lists(questions, min_size=1, max_size=5))
 def test_holm_is_stepped_down_over_the_rules(asked: list[Question]) -> None:
     answers = judge(asked, 0.05)
@@ -478,6 +514,9 @@ def test_a_damaged_baseline_is_refused_and_another_form_is_named(world: tuple[Pa
         (json.dumps({**content, "form": 2}), "form 2; this avbench reads form 1"),
         (json.dumps({**content, "more": 2}), "more"),
         (json.dumps({**content, "pairs": content["pairs"][1:]}), "moves does not have every pair"),
+        (json.dumps({**content, "pairs": [*content["pairs"], content["pairs"][0]]}), "a pair twice"),
+        (json.dumps({**content, "split": "mini"}), "split 'mini' with a pair twice, or without its digest"),
+        (json.dumps({**content, "scales": [*content["scales"], content["scales"][0]]}), "a scale stands there twice"),
         (json.dumps(content).replace('"value": 0.', '"failure": "x", "value": 0.', 1), "one of them"),
     ]:
         path.write_text(text)
@@ -508,6 +547,21 @@ def repeated(place: Path, runs: int, spread: float, seed: int = 0, **fields: Any
     for number in range(runs):
         make_run(place, split, f"m@seed={number}", {"sim": column(0.0, spread, seed + number)}, [scale])
     return place / "runs"
+
+
+def test_repeats_are_the_method_with_another_seed_and_nothing_else(tmp_path: Path) -> None:
+    split = make_split(tmp_path, SPEAKERS)
+    scale = make_scale()
+    for method in ("gen@size=2", "gen@seed=7,size=2", "gen@size=3", "other"):
+        make_run(tmp_path, split, method, {scale.name: column()}, [scale])
+
+    def of(*repeats: str) -> Baseline:
+        return record(tmp_path / "runs", str(tmp_path / "mini"), "gen@size=2", today=TODAY, repeats=repeats)
+
+    assert of("gen@seed=7,size=2").scales[0].margin is not None
+    for stranger in ("gen@size=3", "other"):
+        with pytest.raises(UsageError, match=rf"--repeats {stranger}: not gen@size=2 with another seed.*gen@.*seed=1"):
+            of("gen@seed=7,size=2", stranger)
 
 
 def test_a_margin_is_what_a_rerun_passes_at_nine_times_in_ten(tmp_path: Path) -> None:
@@ -551,6 +605,12 @@ def test_a_given_margin_comes_before_a_calibrated_one_and_counts_as_a_rule(tmp_p
     assert two.margin.level == 0.025
     with pytest.raises(UsageError, match="a run stands there twice"):
         record(tmp_path / "runs", mini, "m", today=TODAY, repeats=["m"])
+
+
+@pytest.mark.parametrize("days", [0, 36_501, 10**12])
+def test_a_baseline_is_good_for_some_days(world: tuple[Path, Baseline], days: int) -> None:
+    with pytest.raises(UsageError, match=f"expires after {days} days; expected 1 to 36500"):
+        record(world[0] / "runs", str(world[0] / "mini"), "old", today=TODAY, days=days)
 
 
 def test_a_baseline_expires(world: tuple[Path, Baseline]) -> None:
@@ -704,9 +764,15 @@ def test_the_command_ends_with_the_verdict(tmp_path: Path) -> None:
     assert cases((files / "g.xml").read_text()) == {"sim": "failure"}
     assert (files / "summary.md").read_text().startswith("before\n### avbench gate: regression: sim")
     (tmp_path / "runs" / "same" / "mini" / "scores.jsonl").unlink()
-    done = checked("same", "--format", "github", "--junit", files / "g.xml", expect=4)
+    summary = files / "refused.md"
+    done = checked("same", "--format", "github", "--junit", files / "g.xml", "--summary", summary, expect=4)
     assert commands(done.stdout)[0][0] == "error"
     assert cases((files / "g.xml").read_text()) == {"check": "error"}
+    assert summary.read_text().startswith("**avbench gate: not checked.**")
+    done = checked("same", "--junit", files / "g.xml" / "no", expect=4)  # a place that cannot be
+    assert "no scores" in done.stderr
+    done = checked("worse", "--junit", files / "g.xml" / "no", expect=2)
+    assert "sim got worse" in done.stdout, "the verdict is printed before a file fails"
 
 
 # The action and the workflow ----------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ def test_reruns_without_a_change_raise_no_more_false_alarms_than_alpha(bench: An
     assert sum(answers[0].verdict == "regression" for answers in at_the_margin) > 0.03 * 2000  # not for being timid
 
 
-def test_a_loss_of_twice_the_margin_is_found_at_the_size_of_easy(bench: Any) -> None:
+def test_a_loss_of_twice_the_margin_is_found_at_the_size_of_talkvid(bench: Any) -> None:
     checks = bench.simulated(49, 41, [2 * MARGIN, 0.0, 0.0], RERUNS)
     assert sum(answers[0].verdict == "regression" for answers in checks) >= 0.9 * RERUNS
     assert not any(answers[0].verdict == "pass" for answers in checks)
@@ -142,5 +142,5 @@ def test_calibrated_margins_let_a_rerun_pass_about_as_often_as_they_say(tmp_path
 
 def test_clips_are_dealt_as_evenly_as_the_numbers_allow(bench: Any) -> None:
     for pairs, speakers in itertools.product((8, 35, 49), (8, 5)):
-        clips = bench.even(pairs, speakers)
+        clips = bench.even_clips(pairs, speakers)
         assert (sum(clips), len(clips), max(clips) - min(clips) <= 1) == (pairs, speakers, True)

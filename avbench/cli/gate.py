@@ -106,7 +106,7 @@ def check(
 ) -> None:
     """Ends with 1 where METHOD got worse than the baseline by more than a margin; says why, a sentence a rule."""
     from ..gate import check, parse_rule, read_baseline
-    from ..report.github import github, github_error
+    from ..report.github import github, github_error, summary_error
     from ..report.junit import junit, junit_error
     from ..report.verdicts import verdict_json, verdict_markdown, verdict_text
 
@@ -123,14 +123,17 @@ def check(
             strict=strict,
         )
     except AvbenchError as error:  # said where CI looks, too; main says it on stderr and ends with its code
-        _write(junit_file, junit_error(str(error)))
         if form == "github":
             click.echo(github_error(str(error)), nl=False)
+        try:
+            _write(junit_file, junit_error(str(error)))
+            _append(summary, summary_error(str(error)))
+        except AvbenchError as further:
+            say(f"error: {further}")
         raise
-    _write(junit_file, junit(found))
-    if summary is not None:
-        _append(summary, verdict_markdown(found))
     click.echo(forms[form](found), nl=False)
+    _write(junit_file, junit(found))
+    _append(summary, verdict_markdown(found))
     _finish(found, form)
 
 
@@ -155,8 +158,9 @@ def _write(path: Path | None, text: str) -> None:
             part.write_text(text, encoding="utf-8")
 
 
-def _append(path: Path, text: str) -> None:
+def _append(path: Path | None, text: str) -> None:
     from ..home import writing
 
-    with writing(path), path.open("a", encoding="utf-8") as file:
-        file.write(text)
+    if path is not None:
+        with writing(path), path.open("a", encoding="utf-8") as file:
+            file.write(text)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..gate import Check
+from .markdown import escape
 
-__all__ = ["github", "github_error"]
+__all__ = ["github", "github_error", "summary_error"]
 
 
 def github(check: Check) -> str:
@@ -23,6 +24,11 @@ def github(check: Check) -> str:
 def github_error(message: str) -> str:
     """Of a check that could not be made."""
     return _command("error", "avbench gate", message) + "\n"
+
+
+def summary_error(message: str) -> str:
+    """The same for the step summary, in Markdown."""
+    return f"**avbench gate: not checked.** {escape(' '.join(message.split()))}\n"
 
 
 def _command(severity: str, title: str, words: str) -> str:
