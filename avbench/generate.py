@@ -3,17 +3,23 @@
 A clip is made in a folder of its own and takes its name in one step, after its sidecar: the mp4 is what says
 "done". The same command continues where a stop or a kill left off. What cannot be made is recorded in the
 sidecar with its reason, and the other pairs go on.
+
+A method that makes many clips in one go runs in one process of its own, asked for one clip after the other: what it
+has finished is committed before it begins the next. Shards of a split share a run folder; each writes the files of its
+own pairs, and the same run.json as the others.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
+import itertools
 import os
 import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from importlib.metadata import version
 from pathlib import Path
@@ -23,15 +29,16 @@ import msgspec
 
 from .errors import AvbenchError, Incomparable, MediaError, SplitError, UsageError, WorkerDied
 from .home import DISK_FULL, FileDigests, home, package_version, sha256, sweep, writing
-from .methods import Item, Resolved, resolve
+from .methods import Item, Made, Resolved, Wanted, resolve
 from .prepare import prepare
 from .run import (
     Overwrite,
     Request,
     RunInfo,
+    Shard,
     Sidecar,
     append_costs,
-    lock,
+    lock_shard,
     read_run,
     read_sidecar,
     run_folder,
@@ -42,6 +49,8 @@ from .split import Pair, Split, media_path, media_root
 from .workers import Progress, Report, check_workers, notes, run_jobs, silent, stop_run
 
 __all__ = ["Generated", "generate"]
+
+SAYS_NOTHING = ("", "none", "no", "unknown", "unstated", "not stated", "n/a", "todo")  # of consent, without a reason
 
 
 class Generated(NamedTuple):
@@ -70,6 +79,7 @@ class _Job(NamedTuple):
     request: Request
     part: Path  # absolute
     media: Path  # absolute root of the split's media, which a reason does not repeat
+    consent: str = ""  # what is recorded of it, where the method needs it
 
 
 class _Outcome(NamedTuple):
@@ -87,43 +97,62 @@ def generate(
     data: Path | None = None,
     overwrite: Overwrite = "never",
     limit: int | None = None,
+    shard: Shard | None = None,
+    consent: bool = False,
     workers: int | None = None,
     report: Report = silent,
 ) -> Generated:
-    """Makes what is missing of every method's clips of `split`; `limit` takes the first pairs only and marks the run."""
+    """Makes what is missing of every method's clips of `split`; `limit` takes the first pairs only and marks the run.
+
+    `shard` takes a part of these; seeds do not depend on it. `consent` says that the people shown have agreed, where
+    the pairs do not state it: methods that make them say new words need one or the other.
+    """
     if limit is not None and limit < 1:
         raise UsageError(f"limit = {limit}; expected 1 or more.")
     workers = check_workers(workers)
     asked = _asked(methods, runs, split)
+    pairs = [(index, pair) for index, pair in enumerate(split.pairs[:limit]) if shard is None or shard.has(index)]
+    for one in asked:
+        if any(_may_be_made(one.folder, pair.id, overwrite) for _, pair in pairs):
+            _require_ready(one, [pair for _, pair in pairs], consent, report)
     prepare(split, data, workers, report)
     media = _Media(split, data)
-    pairs = list(enumerate(split.pairs))[:limit]
     spared: list[tuple[str, str, str]] = []
     with ExitStack() as held:
         for one in sorted(asked, key=lambda one: one.folder):
-            held.enter_context(lock(one.folder, "generate", notes(report, "generate")))
-        jobs: list[_Job] = []
+            held.enter_context(lock_shard(one.folder, "generate", shard, notes(report, "generate")))
+        together: list[_Job] = []  # in any order, by as many workers as there are
+        in_one_go: list[list[_Job]] = []
         for one in asked:
-            sweep(one.folder)
-            part = _empty_part_folder(one.folder)
+            if shard is None:
+                sweep(one.folder)  # which takes what another machine writes for what a kill left
+            part = _empty_part_folder(one.folder, shard)
             held.callback(shutil.rmtree, part, ignore_errors=True)
             _describe(one.folder, one.resolved, split, limit)
-            control = one.resolved.method.kind == "control"
+            method = one.resolved.method
+            jobs: list[_Job] = []
             for index, pair in pairs:
-                request = media.request(one.full_name, pair, one.resolved.seed + index, control)
+                request = media.request(one.full_name, pair, one.resolved.seed + index, method.kind == "control")
                 if not _is_done(one.folder, request, overwrite):
-                    item = media.item(pair, request.seed, control)
-                    jobs.append(_Job(one.text, one.folder, item, request, part / f"{pair.id}.mp4", media.root))
+                    item = media.item(pair, request.seed, method.kind == "control")
+                    clip = part / f"{pair.id}.mp4"
+                    said = _consent(pair, consent) if method.consent else ""
+                    jobs.append(_Job(one.text, one.folder, item, request, clip, media.root, said))
+            if method.make_many is None:
+                together += jobs
+            elif jobs:
+                in_one_go.append(jobs)
+        total = len(together) + sum(map(len, in_one_go))
         made = failed = 0
-        report(Progress("generate", 0, len(jobs), 0))
+        report(Progress("generate", 0, total, 0))
         at_once = min([workers, *(one.resolved.method.workers or workers for one in asked)])
-        with closing(run_jobs(_make, jobs, at_once, _died)) as finished:
+        with closing(_all_made(together, in_one_go, at_once)) as finished:
             for job, outcome in finished:
                 if not _commit(job, outcome):
                     spared.append((job.folder.parent.name, job.item.pair, outcome.failure))
                 made += not outcome.failure
                 failed += bool(outcome.failure)
-                report(Progress("generate", made + failed, len(jobs), failed))
+                report(Progress("generate", made + failed, total, failed))
         for one in asked:
             _describe(one.folder, one.resolved, split, limit)
     failures = spared + [
@@ -154,6 +183,34 @@ def _asked(methods: Sequence[str], runs: Path, split: Split) -> list[_Asked]:
                 "Rename one, or give each its own --runs folder."
             )
     return list(found.values())
+
+
+def _may_be_made(folder: Path, pair: str, overwrite: Overwrite) -> bool:
+    """Whether a look at the folder alone leaves it open that there is work to do."""
+    return overwrite != "never" or not (folder / f"{pair}.mp4").is_file()
+
+
+def _require_ready(one: _Asked, pairs: Sequence[Pair], consent: bool, report: Report) -> None:
+    """What would keep a method from making clips, before anything is prepared or made."""
+    method = one.resolved.method
+    if method.consent and not consent and (unstated := [pair.id for pair in pairs if not _consent(pair, False)]):
+        raise UsageError(
+            f"{one.resolved.name} makes people say what they have not said, and {len(unstated)} of {len(pairs)} pairs do "
+            f"not say whether they agreed (first {unstated[0]}). State it in the field consent of pairs.jsonl, or give "
+            "--i-have-consent, which is recorded with every clip."
+        )
+    if method.licences and method.ready is not None:
+        notes(report, "generate")(f"checking the network files of {one.resolved.name}")
+    if method.ready is not None:
+        method.ready()
+
+
+def _consent(pair: Pair, given: bool) -> str:
+    """What is known of the consent of whoever a pair shows; empty where nothing is."""
+    stated = " ".join(pair.consent.split())
+    if stated.lower().strip(".?- ") not in SAYS_NOTHING:
+        return f"stated with the pair: {stated}"
+    return "given with --i-have-consent" if given else ""
 
 
 class _Media:
@@ -240,38 +297,124 @@ def _is_done(folder: Path, request: Request, overwrite: Overwrite) -> bool:
 # What is made ----------------------------------------------------------------------------------------------------
 
 
+def _all_made(
+    together: Sequence[_Job], in_one_go: Sequence[Sequence[_Job]], at_once: int
+) -> Generator[tuple[_Job, _Outcome], None, None]:
+    """Every job with its outcome, as they are finished."""
+    with closing(run_jobs(_make, together, at_once, _died)) as finished:
+        yield from finished
+    for jobs in in_one_go:
+        by_pair = {job.item.pair: job for job in jobs}
+        # One worker, which keeps what it has begun between the calls: the first brings the jobs, the last finds it ended.
+        calls = itertools.chain([jobs], itertools.repeat(None, len(jobs)))
+        with closing(run_jobs(_make_next, calls, 1)) as answers:
+            for _, answer in answers:
+                if answer is not None:
+                    pair, outcome = answer
+                    yield by_pair[pair], outcome
+
+
 def _make(job: _Job) -> _Outcome:
     """Runs in a worker: writes the clip to `job.part`, or says why not."""
     one = resolve(job.method)
+    return _outcome(one, job, lambda: one.method.make(job.item, job.part), time.perf_counter())
+
+
+_begun: list[Iterator[tuple[str, _Outcome]]] = []  # in the worker of a method that makes many clips in one go
+
+
+def _make_next(jobs: Sequence[_Job] | None) -> tuple[str, _Outcome] | None:
+    """Runs in a worker of its own: makes the next clip of the jobs that its first call brought; None after the last."""
+    if jobs is not None:
+        _begun[:] = [_made_in_turn(jobs)]
+    return next(_begun[0], None)
+
+
+def _made_in_turn(jobs: Sequence[_Job]) -> Iterator[tuple[str, _Outcome]]:
+    """Every job's pair and outcome, in the method's order, which is not shown those whose media are absent."""
+    one = resolve(jobs[0].method)
+    assert one.method.make_many is not None
+    left: dict[str, _Job] = {}
+    for job in jobs:
+        if _absent(job.item):
+            yield job.item.pair, _outcome(one, job, dict, time.perf_counter())
+        else:
+            left[job.item.pair] = job
+    wanted = [Wanted(job.item, job.part) for job in left.values()]
     begun = time.perf_counter()
-    provenance = _provenance(one)
+    try:
+        with writing(jobs[0].part):
+            for made in one.method.make_many(wanted) if wanted else ():
+                job = _answered(made, left)
+                outcome = _outcome(one, job, functools.partial(_returned, made), begun)
+                del left[made.pair]
+                yield made.pair, outcome
+                begun = time.perf_counter()
+            if left:
+                raise RuntimeError(f"make_many ended without {', '.join(left)}")
+    except (Exception, SystemExit) as error:
+        _raise_faults_of_the_machine(error)
+        if _is_ours(jobs[0]):
+            raise
+        for pair, job in left.items():
+            yield pair, _Outcome(time.perf_counter() - begun, _provenance(one, job), "", _reason(error, job))
+
+
+def _answered(made: object, left: Mapping[str, _Job]) -> _Job:
+    """The job that an answer of `make_many` is for; TypeError where it is for none."""
+    if not isinstance(made, Made):
+        raise TypeError(f"make_many yielded {type(made).__name__}; expected Made")
+    if made.pair not in left:
+        raise TypeError(f"make_many answered for {made.pair!r}; expected one of {', '.join(left) or 'none any more'}")
+    return left[made.pair]
+
+
+def _returned(made: Made) -> Mapping[str, Any]:
+    """What `make` would have returned, or raised."""
+    if made.failure:
+        raise MediaError(made.failure)
+    return made.provenance
+
+
+def _outcome(one: Resolved, job: _Job, make: Callable[[], Mapping[str, Any] | None], begun: float) -> _Outcome:
+    """The outcome of `make`, which has `job.part` written or raises why not."""
+    provenance = _provenance(one, job)
     clip_sha256 = failure = ""
     try:
         with writing(job.part):
-            _check_media(job.item)
-            returned = _plain(one.method.make(job.item, job.part), job)
+            if absent := _absent(job.item):
+                raise MediaError(absent)
+            returned = _plain(make(), job)
             if not job.part.is_file():
                 raise MediaError(f"{one.name} returned without writing {job.part.name}")
             clip_sha256 = sha256(job.part)
             provenance.update(returned)
     except BaseException as error:
         _raise_faults_of_the_machine(error)
-        ours = ":" not in job.method
-        if ours and not isinstance(error, MediaError | SplitError):
+        if _is_ours(job) and not isinstance(error, MediaError | SplitError):
             raise  # a fault of ours stops the run
         failure = _reason(error, job)
     return _Outcome(time.perf_counter() - begun, provenance, clip_sha256, failure)
 
 
+def _is_ours(job: _Job) -> bool:
+    return ":" not in job.method
+
+
 def _died(job: _Job) -> _Outcome:
     """The outcome where somebody's method takes the worker down with it."""
-    if ":" not in job.method:
+    if _is_ours(job):
         stop_run(job)
-    return _Outcome(0.0, _provenance(resolve(job.method)), "", "the worker process died while making this clip")
+    return _Outcome(0.0, _provenance(resolve(job.method), job), "", "the worker process died while making this clip")
 
 
-def _provenance(one: Resolved) -> dict[str, Any]:
-    return {"label": one.method.label, "kind": one.method.kind, "untrained": one.method.untrained}
+def _provenance(one: Resolved, job: _Job) -> dict[str, Any]:
+    known: dict[str, Any] = {"label": one.method.label, "kind": one.method.kind, "untrained": one.method.untrained}
+    if job.consent:
+        known["consent"] = job.consent
+    if one.method.licences:
+        known["licences"] = dict(one.method.licences)
+    return known
 
 
 def _plain(returned: Any, job: _Job) -> dict[str, Any]:
@@ -327,10 +470,12 @@ def _portable(text: str, job: _Job) -> str:
     return text
 
 
-def _check_media(item: Item) -> None:
+def _absent(item: Item) -> str:
+    """Which medium is not there; empty where all are."""
     for what, path in (("voice", item.voice), ("face", item.face), ("target", item.truth), ("target", item.stranger)):
         if path is not None and not path.is_file():
-            raise MediaError(f"{path}: no such file; the {what} of pair {item.pair} is expected there.")
+            return f"{path}: no such file; the {what} of pair {item.pair} is expected there."
+    return ""
 
 
 def _commit(job: _Job, outcome: _Outcome) -> bool:
@@ -375,11 +520,15 @@ def _describe(folder: Path, one: Resolved, split: Split, limit: int | None) -> N
     write_run(folder, info)
 
 
-def _empty_part_folder(folder: Path) -> Path:
-    """Where unfinished clips lie; those of a killed process are thrown away. Call it under the lock."""
-    for left in folder.glob(".part-*"):
+def _empty_part_folder(folder: Path, shard: Shard | None) -> Path:
+    """Where unfinished clips lie; those of a killed process are thrown away. Call it under the lock.
+
+    What other shards are at stays; a run without shards has the folder for itself.
+    """
+    own = ".part-" if shard is None else f".part-{shard.number}-of-{shard.of}-"
+    for left in folder.glob(f"{own}*"):
         shutil.rmtree(left, ignore_errors=True)
-    part = folder / f".part-{os.getpid()}"
+    part = folder / f"{own}{os.getpid()}"
     with writing(part):
         part.mkdir()
     return part.absolute()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, TypeVar
 
@@ -29,13 +29,16 @@ __all__ = [
     "Run",
     "RunInfo",
     "ScoreRow",
+    "Shard",
     "Sidecar",
     "append_costs",
     "append_rows",
     "find_runs",
     "format_method",
     "lock",
+    "lock_shard",
     "parse_method",
+    "parse_shard",
     "read_run",
     "read_scales",
     "read_scores",
@@ -49,6 +52,7 @@ __all__ = [
 ]
 
 METHOD = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:@(?P<options>.+))?")
+SHARD = re.compile(r"(?P<number>[0-9]{1,6})/(?P<of>[0-9]{1,6})")
 OPTION = re.compile(r"(?P<key>[a-z][a-z0-9_]*)=(?P<value>[A-Za-z0-9.+_-]+)")
 
 DAMAGED = (msgspec.DecodeError, UnicodeDecodeError)  # what a file that is not what avbench wrote can raise
@@ -124,6 +128,17 @@ class Run(NamedTuple):
     folder: Path
 
 
+class Shard(NamedTuple):
+    """A part of the pairs: every `of`-th one, from the `number`-th on, counted from 1."""
+
+    number: int
+    of: int
+
+    def has(self, index: int) -> bool:
+        """Whether the pair at this place in pairs.jsonl, counted from 0, is in this part."""
+        return index % self.of == self.number - 1
+
+
 # Names -------------------------------------------------------------------------------------------------------
 
 
@@ -148,6 +163,14 @@ def format_method(name: str, options: Mapping[str, Any]) -> str:
     if not options:
         return name
     return f"{name}@{','.join(f'{key}={options[key]}' for key in sorted(options))}"
+
+
+def parse_shard(text: str) -> Shard:
+    """`2/4` → the second of four parts. UsageError where it is none."""
+    match = SHARD.fullmatch(text)
+    if match is None or not 1 <= int(match["number"]) <= int(match["of"]):
+        raise UsageError(f"shard {text!r}; expected I/N with I from 1 to N, as in 2/4.")
+    return Shard(int(match["number"]), int(match["of"]))
 
 
 def run_folder(runs: Path, method: str, split: str) -> Path:
@@ -314,3 +337,26 @@ def lock(folder: Path, what: str, waiting: Callable[[str], None] = lambda line: 
         yield
     finally:
         held.release()
+
+
+@contextmanager
+def lock_shard(
+    folder: Path, what: str, shard: Shard | None, waiting: Callable[[str], None] = lambda line: None
+) -> Iterator[None]:
+    """`lock` for a writer of some of the pairs: shards of one division share the folder, all others wait.
+
+    `.WHAT.lock` is held while it is found out who else is here, and by a writer of all pairs to its end;
+    `.WHAT-I-of-N.lock` by a shard to its end.
+    """
+    with ExitStack() as held:
+        with ExitStack() as entering:
+            entering.enter_context(lock(folder, what, waiting))
+            for path in sorted(folder.glob(f".{what}-*-of-*.lock")):
+                if shard is None or not path.name.endswith(f"-of-{shard.of}.lock"):
+                    other = lock(folder, path.name.removeprefix(".").removesuffix(".lock"), waiting)
+                    (held if shard is None else entering).enter_context(other)
+            if shard is None:
+                held.push(entering.pop_all())
+            else:
+                held.enter_context(lock(folder, f"{what}-{shard.number}-of-{shard.of}", waiting))
+        yield

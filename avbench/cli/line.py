@@ -59,6 +59,11 @@ def demo(runs: Path, workers: int | None) -> None:
 @data_option
 @overwrite_option
 @limit_option
+@option(
+    "--sweep", "sweeps", multiple=True, metavar="KEY=V1,V2,…", help="Every method once for each value of an option."
+)
+@option("--shard", metavar="I/N", help="Only the I-th of N parts of the pairs; the others may run beside it.")
+@option("--i-have-consent", "consent", is_flag=True, help="The people shown agreed, also where pairs do not say so.")
 @workers_option
 def generate(
     methods: tuple[str, ...],
@@ -67,20 +72,29 @@ def generate(
     data: Path | None,
     overwrite: Overwrite,
     limit: int | None,
+    sweeps: tuple[str, ...],
+    shard: str | None,
+    consent: bool,
     workers: int | None,
 ) -> None:
     """Makes each pair's clip: RUNS/METHOD/SPLIT/PAIR.mp4."""
     from ..generate import generate
+    from ..methods import swept
+    from ..run import parse_shard
     from ..split import load_split
 
+    asked = swept(methods, sweeps)
+    _tell_terms(asked)
     with Bars() as bars:
         made = generate(
             load_split(split),
-            methods,
+            asked,
             runs,
             data=data,
             overwrite=overwrite,
             limit=limit,
+            shard=parse_shard(shard) if shard is not None else None,
+            consent=consent,
             workers=workers,
             report=bars,
         )
@@ -137,6 +151,21 @@ def score(
             report=bars,
         )
     _tell_scored(scored)
+
+
+def _tell_terms(methods: list[str]) -> None:
+    """What to know of these methods, and each of their networks once, with its licence."""
+    from ..methods import resolve
+
+    found = [resolve(method) for method in methods]
+    for one in found:
+        for note in one.method.notes:
+            say(f"note: {one.name}: {note}")
+    told = dict(entry for one in found for entry in one.method.licences.items())
+    if told:
+        say("Licences of the networks, which go with what they make:")
+    for name, licence in told.items():
+        say(f"  {name}: {licence}")
 
 
 def _tell_generated(made: Generated) -> None:

@@ -4,26 +4,43 @@ A method is a factory whose keyword parameters are its options (`shifted(frames=
 which returns a `Method`: a label, a kind, and `make(item, path)`, which writes one mp4. A plain function of two
 positional parameters in somebody's module, `make(item, path)`, is a method without options, unless it is annotated
 to return a `Method`.
+
+A method that loads networks once for many clips gives `make_many` besides: the clips wanted go in together, and each
+comes out as it is finished.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 import msgspec
 
 from ..damage import DAMAGES
-from ..errors import AvbenchError, UsageError, unknown
+from ..errors import AvbenchError, MediaError, UsageError, unknown
 from ..home import imported
 from ..run import Kind, format_method, parse_method
 from ..split import Prompt
-from . import classical, controls
+from . import classical, controls, joint
 
-__all__ = ["DEMO", "METHODS", "Item", "Method", "Resolved", "resolve", "summary"]
+__all__ = [
+    "DEMO",
+    "METHODS",
+    "Item",
+    "Made",
+    "Method",
+    "Resolved",
+    "Wanted",
+    "one_by_one",
+    "resolve",
+    "summary",
+    "swept",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,12 +62,33 @@ class Item:
     stranger: Path | None = None  # the real clip of another speaker
 
 
+class Wanted(NamedTuple):
+    """A clip that `make_many` is to write to `path`."""
+
+    item: Item
+    path: Path
+
+
+class Made(NamedTuple):
+    """What became of one of them: provenance for the sidecar, or the reason of a failure."""
+
+    pair: str
+    provenance: Mapping[str, Any] = {}
+    failure: str = ""
+
+
 Make = Callable[[Item, Path], Mapping[str, Any] | None]
+MakeMany = Callable[[Sequence[Wanted]], Iterator[Made]]
+Ready = Callable[[], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """How to make one clip. `make` writes the mp4 to the path given and may return provenance for the sidecar."""
+    """How to make one clip, or many. `make` writes the mp4 to the path given and may return provenance for the sidecar.
+
+    Where there is a `make_many` it is used: in a process of its own, which ends with it, in any order, one `Made` for
+    each. `ready` raises, before any clip is begun, what would keep all of them from being made.
+    """
 
     label: str
     make: Make
@@ -58,6 +96,11 @@ class Method:
     order: int = 1000
     untrained: bool = False
     workers: int | None = None  # at most so many at once; None: as many as asked for
+    make_many: MakeMany | None = None
+    ready: Ready | None = None
+    consent: bool = False  # whether it makes a person say new words, so that a pair has to state consent
+    licences: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of its networks, by name; told and recorded
+    notes: tuple[str, ...] = ()  # what whoever runs it should know; told
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +165,33 @@ def _classical(voice: classical.Voice = "matched", mouth: classical.Mouth = "mov
     )
 
 
+def _joint(name: str) -> Callable[..., Method]:
+    """The factory of a member of ID-LoRA's family; its options are those of the recipe, and the precision."""
+
+    def factory(**given: Any) -> Method:
+        recipe = joint.recipe_of(name, given)
+        precision = given.get("precision", "fp32" if recipe.untrained else "bf16")
+
+        def make_many(wanted: Sequence[Wanted]) -> Iterator[Made]:
+            return (Made(*one) for one in joint.made(recipe, precision, wanted))
+
+        return Method(
+            label=joint.label(name, given),
+            make=one_by_one(make_many),
+            order=joint.order(name, given),
+            untrained=recipe.untrained,
+            make_many=make_many,
+            ready=functools.partial(joint.ready, recipe),
+            consent=True,
+            licences=joint.licences(recipe),
+            notes=recipe.notes,
+        )
+
+    factory.__doc__ = joint.FAMILY[name].__doc__
+    vars(factory)["__signature__"] = joint.options(name)
+    return factory
+
+
 METHODS: dict[str, Callable[..., Method]] = {
     "truth": _truth,
     "still": _still,
@@ -130,6 +200,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "stranger": _stranger,
     "damaged": _damaged,
     "classical": _classical,
+    **{name: _joint(name) for name in joint.NAMES},
 }
 
 DEMO = (
@@ -170,9 +241,51 @@ def resolve(text: str) -> Resolved:
     return Resolved(name=folder, method=_built(text, factory, values) if colon else factory(**values), seed=seed)
 
 
+def swept(methods: Sequence[str], sweeps: Sequence[str]) -> list[str]:
+    """Every method once for each value of `KEY=V1,V2,…`; of several sweeps, for each combination. UsageError as `resolve`."""
+    axes = [_axis(text) for text in sweeps]
+    keys = [key for key, _ in axes]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise UsageError(f"--sweep {key} is given twice; expected each option once. List its values in one.")
+    found = []
+    for text in methods:
+        module, colon, rest = text.rpartition(":")
+        name, options = parse_method(rest)
+        for key in keys:
+            if key in options:
+                raise UsageError(f"method {text}: {key} is set and swept; expected one of the two.")
+        for values in itertools.product(*(values for _, values in axes)):
+            found.append(f"{module}{colon}{format_method(name, {**options, **dict(zip(keys, values, strict=True))})}")
+    return found
+
+
+def one_by_one(make_many: MakeMany) -> Make:
+    """The `make` of a method that has a `make_many`. What it says of a failure is raised as MediaError."""
+
+    def make(item: Item, path: Path) -> Mapping[str, Any]:
+        made = list(make_many([Wanted(item, path)]))
+        if [one.pair for one in made] != [item.pair]:
+            raise TypeError(f"make_many answered for {[one.pair for one in made]}; expected {item.pair!r} once")
+        if made[0].failure:
+            raise MediaError(made[0].failure)
+        return made[0].provenance
+
+    return make
+
+
 def summary(name: str) -> str:
     """What a bundled method does, in a line."""
     return (METHODS[name].__doc__ or "").strip()
+
+
+def _axis(text: str) -> tuple[str, list[str]]:
+    """`identity_scale=1,2` → ("identity_scale", ["1", "2"])"""
+    key, equals, rest = text.partition("=")
+    values = rest.split(",")
+    if not (key and equals and all(values)):
+        raise UsageError(f"--sweep {text}; expected KEY=V1,V2,… as in identity_scale=2,4,6.")
+    return key, list(dict.fromkeys(values))
 
 
 def _require_short(text: str, name: str) -> None:
@@ -231,7 +344,7 @@ def _built(text: str, factory: Callable[..., Method], values: Mapping[str, Any])
             "(or a function make(item, path), which is a method itself)."
         )
     fields: dict[str, Any] = vars(method)
-    workers = fields["workers"]
+    workers, licences = fields["workers"], fields["licences"]
     faults = {
         "a label of text": isinstance(fields["label"], str),
         "a make(item, path)": callable(fields["make"]),
@@ -239,6 +352,12 @@ def _built(text: str, factory: Callable[..., Method], values: Mapping[str, Any])
         "an order that is a whole number": isinstance(fields["order"], int),
         "untrained to be True or False": isinstance(fields["untrained"], bool),
         "workers of None, 1 or more": workers is None or (isinstance(workers, int) and workers > 0),
+        "a make_many(wanted), or None": fields["make_many"] is None or callable(fields["make_many"]),
+        "a ready(), or None": fields["ready"] is None or callable(fields["ready"]),
+        "consent to be True or False": isinstance(fields["consent"], bool),
+        "notes of text": isinstance(fields["notes"], tuple) and all(isinstance(note, str) for note in fields["notes"]),
+        "licences of text by text": isinstance(licences, Mapping)
+        and all(isinstance(text, str) for pair in licences.items() for text in pair),
     }
     for expected, met in faults.items():
         if not met:
@@ -263,10 +382,13 @@ def _options(name: str, factory: Callable[..., Method], given: Mapping[str, str]
 
 def _convert(name: str, key: str, value: str, kind: Any) -> Any:
     try:
-        return msgspec.convert(value, kind if kind is not inspect.Parameter.empty else str, strict=False)
+        converted = msgspec.convert(value, kind if kind is not inspect.Parameter.empty else str, strict=False)
     except msgspec.ValidationError as error:
         raise UsageError(f"method {name}@{key}={value}: {error}.") from error
     except TypeError as error:  # a type that no text can be turned into
         raise UsageError(
             f"method {name}@{key}={value}: the option is of type {kind}; expected one that text can be turned into."
         ) from error
+    if kind == joint.Number and isinstance(converted, float) and converted.is_integer():
+        return int(converted)  # 4 and 4.0 are one folder
+    return converted

@@ -9,6 +9,7 @@ A file has one of these sources (`registry.py`):
     Folder      several files of one model inside an installed distribution; each is hashed, and together they are one
     Wheel       a file inside a wheel that pip downloads on first use; nothing of it is installed or run
     Download    a file on the web, or one of a zip there, up to gigabytes: `avbench weights fetch`, never by itself
+    Repository  a model of many files in a model repository, likewise; all of them are hashed together
 
 A further kind of source is one record and one branch each in `where` and `_obtain`. Every file is pinned by size
 and sha256, in the registry or, where nobody publishes them, in `weights.lock` from its first use on; one that differs
@@ -38,7 +39,7 @@ from ..errors import WeightsError, unknown
 from ..home import home, sha256, writing
 from . import books
 from .downloads import Wanted, discard, download
-from .registry import WEIGHTS, Download, Folder, Installed, Weight, Wheel
+from .registry import WEIGHTS, Download, Folder, Installed, Repository, Weight, Wheel
 
 __all__ = [
     "UNLOCKED",
@@ -47,6 +48,7 @@ __all__ = [
     "Folder",
     "Installed",
     "Report",
+    "Repository",
     "Weight",
     "Wheel",
     "accept",
@@ -66,6 +68,7 @@ __all__ = [
 Report = Callable[[str, int, int], None]  # name of what is downloaded, bytes that are there, bytes in all
 
 UNLOCKED = "unlocked"  # what `digest8` says of files whose digest is not known before they have come
+INDEX = "model_index.json"  # of a model in diffusers' layout
 MEMBER_BYTES = 4 << 30  # the most that is taken out of a zip for a file of unknown size
 
 
@@ -79,6 +82,8 @@ def where(name: str) -> Path:
             return _installed_path(weight, f"{folder}/{members[0]}").parents[len(PurePosixPath(members[0]).parts) - 1]
         case Wheel(member=member):
             file = member
+        case Repository():
+            return home("weights", name)
         case Download(addresses=addresses, member=member):
             file = member or urlsplit(addresses[0]).path
     # The digest in the name lets two versions of avbench share one folder.
@@ -154,7 +159,8 @@ def ensure(names: Iterable[str]) -> None:
     if to_fetch:
         absent = [WEIGHTS[name] for name in to_fetch if not present(name)]
         wanting = list(dict.fromkeys(WEIGHTS[name].terms for name in to_fetch if not _accepted(WEIGHTS[name])))
-        size = f" ({sum(weight.size for weight in absent) / 1e6:,.0f} MB)" if absent else ""
+        known = sum(weight.size for weight in absent) / 1e6
+        size = f" ({known:,.0f} MB)" if known else ""
         said = [f"not here: {', '.join(weight.name for weight in absent)}{size}"] if absent else []
         said += [f"to be accepted: {', and '.join(map(_licence, wanting))}"] if wanting else []
         faults.insert(0, f"network files {'; '.join(said)}. Run: {command(to_fetch)}")
@@ -245,8 +251,10 @@ def _pin(weight: Weight) -> _Pin:
 def _lock(weight: Weight, place: Path, address: str) -> None:
     """Makes a file without a published digest the one that every later file must equal."""
     if not _pin(weight).sha256:
-        status = place.stat()
-        books.lock(weight.name, status.st_size, _digest(place, status.st_size, status.st_mtime_ns), address)
+        files = _files(weight, place)
+        states = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        digests = [_digest(file, *state) for file, state in zip(files, states, strict=True)]
+        books.lock(weight.name, sum(size for size, _ in states), _combined(weight, place, digests), address)
 
 
 def _fault(weight: Weight, place: Path) -> str:
@@ -270,7 +278,7 @@ def _fault(weight: Weight, place: Path) -> str:
         digests = [_digest(file, *state) for file, state in zip(files, states, strict=True)]
     except OSError as error:
         return f"{error.filename or place} cannot be read ({error.strerror})"
-    if _combined(weight, digests) != pin.sha256:
+    if _combined(weight, place, digests) != pin.sha256:
         return f"{place} is damaged or another {'model' if len(files) > 1 else 'file'}; expected sha256 {pin.sha256}"
     return ""
 
@@ -280,6 +288,9 @@ def _files(weight: Weight, place: Path) -> list[Path]:
     match weight.source:
         case Folder(members=members):
             return [place / member for member in members]
+        case Repository(folders=folders):
+            found = [path for folder in folders for path in (place / folder).rglob("[!.]*") if path.is_file()]
+            return [place / INDEX, *sorted(found)]
         case _:
             return [place]
 
@@ -288,10 +299,11 @@ def _together(files: Sequence[Path]) -> str:
     return f" in the {len(files)} files of the model" if len(files) > 1 else ""
 
 
-def _combined(weight: Weight, digests: Sequence[str]) -> str:
+def _combined(weight: Weight, place: Path, digests: Sequence[str]) -> str:
     """The digest of one file; of several, that of the list that sha256sum prints."""
     match weight.source:
-        case Folder(members=members):
+        case Folder() | Repository():
+            members = (file.relative_to(place).as_posix() for file in _files(weight, place))
             lines = (f"{digest}  {member}\n" for digest, member in zip(digests, members, strict=True))
             return hashlib.sha256("".join(lines).encode()).hexdigest()
         case _:
@@ -345,6 +357,9 @@ def _obtain(weight: Weight, place: Path, fault: str, report: Report | None) -> N
         case Wheel():
             _require_online(weight, fault)
             _obtain_from_wheel(weight, weight.source, place)
+        case Repository():
+            _require_online(weight, fault)
+            _obtain_repository(weight, weight.source, place, fault)
         case Download():
             _require_online(weight, fault)
             _obtain_from_web(weight, weight.source, place, report)
@@ -411,6 +426,43 @@ def _obtain_from_web(weight: Weight, source: Download, place: Path, report: Repo
         discard(part)
 
 
+def _obtain_repository(weight: Weight, source: Repository, place: Path, fault: str) -> None:
+    """Downloads all files of a model, which takes its name when they are there; what a kill leaves is gone on with."""
+    if not source.repository:
+        raise WeightsError(
+            f"{weight.name}: {fault}, and nobody is known to offer it in diffusers' layout. {weight.note} Expected "
+            f"{INDEX} and the folders {', '.join(source.folders)} in {place}."
+        )
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise WeightsError(
+            f"{weight.name}: huggingface_hub, which downloads it, is not installed. "
+            f"Run: {sys.executable} -m pip install 'avbench[generate]'"
+        ) from None
+    with _alone(place, place.name), writing(place):
+        if not _fault(weight, place):
+            return
+        if place.exists():
+            raise WeightsError(
+                f"{weight.name}: {fault}. Remove that folder, or mend it. Then: {command([weight.name])}"
+            )
+        part = place.with_name(f".{place.name}.part")
+        try:
+            patterns = [INDEX, *(f"{folder}/*" for folder in source.folders)]
+            snapshot_download(source.repository, revision=source.revision, allow_patterns=patterns, local_dir=part)
+        except Exception as error:
+            said = " ".join(str(error).split())
+            raise WeightsError(
+                f"{weight.name}: {source.repository} could not be downloaded ({type(error).__name__}: {said}). Look at "
+                f"{weight.address}: it may want to be agreed to there, by you. What has come is kept."
+            ) from error
+        absent = [name for name in (INDEX, *source.folders) if not (part / name).exists()]
+        if absent:
+            raise WeightsError(f"{weight.name}: {source.repository} has no {', '.join(absent)}; it was not taken.")
+        part.replace(place)
+
+
 @contextlib.contextmanager
 def _told_of_lock(weight: Weight) -> Iterator[None]:
     """Adds to an error that the digest was locked here, where that is why another file is refused."""
@@ -460,7 +512,7 @@ def _exists(weight: Weight) -> bool:
 def _begun(weight: Weight) -> int:
     """Bytes that an unfinished download has left."""
     source = weight.source
-    if not isinstance(source, Download):
+    if not isinstance(source, Download) or isinstance(source, Repository):
         return 0
     place = where(weight.name)
     name = place.name if not source.member else PurePosixPath(urlsplit(source.addresses[0]).path).name

@@ -1,10 +1,10 @@
-"""The network files that avbench measures with: whose each is, where it comes from, how it is recognised.
+"""The network files that avbench measures and generates with: whose each is, where it comes from, how it is recognised.
 
 A record pins a file by size and sha256. Where nobody publishes a digest, `sha256` is empty and `size` 0: the file is
 locked on first use (`books.py`) and enforced from then on. Digests of files on the web are those that several
 projects, each on its own, measured and published.
 
-A file whose licence forbids commercial use, or that comes without a licence, is used only by those who accept its
+A file whose licence forbids or limits commercial use, or that comes without a licence, is used only by those who accept its
 `terms`. `dlib-68-landmarks` has none to accept: it arrives with a package that its user installed by name, as a
 dependency of the extra `embedded`, and its licence is shown wherever the file is listed.
 """
@@ -12,8 +12,9 @@ dependency of the extra `embedded`, and its licence is shown wherever the file i
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
-__all__ = ["WEIGHTS", "Download", "Folder", "Installed", "Source", "Weight", "Wheel"]
+__all__ = ["WEIGHTS", "Download", "Folder", "Installed", "Repository", "Source", "Weight", "Wheel"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +60,19 @@ class Download:
     archive_sha256: str = ""  # of the zip
 
 
+@dataclasses.dataclass(frozen=True)
+class Repository(Download):
+    """A model of many files in a model repository, in diffusers' layout: tens of gigabytes, fetched on request only.
+
+    `model_index.json` and all files of `folders` belong to it and are hashed together, as those of a Folder are. Which
+    they are is known when they have come. Without a repository, nobody is known to offer it in this layout.
+    """
+
+    repository: str = ""  # OWNER/NAME
+    revision: str = "main"
+    folders: tuple[str, ...] = ()
+
+
 Source = Installed | Folder | Wheel | Download
 
 
@@ -74,7 +88,7 @@ class Weight:
     commercial: bool  # whether the licence allows commercial use
     note: str
     address: str  # the project's page
-    used_by: tuple[str, ...]  # extractors
+    used_by: tuple[str, ...]  # extractors, or recipes of the generator
     terms: str = ""  # what has to be accepted before the file is fetched and used; several files may share one name
 
 
@@ -92,6 +106,24 @@ def _hub(repository: str, revision: str, file: str) -> str:
     return f"https://huggingface.co/{repository}/resolve/{revision}/{file}"
 
 
+def _model(page: str, parts: tuple[str, ...], repository: str = "") -> Repository:
+    """A pipeline of LTX-2 as diffusers has it."""
+    return Repository(addresses=(page,), repository=repository, folders=parts)
+
+
+def _adapter(name: str, repository: str, file: str, **about: Any) -> Weight:
+    """A LoRA of one file. No commit of the repository is pinned: what comes first is locked."""
+    return Weight(
+        name=name,
+        source=Download(addresses=(_hub(repository, "main", file),)),
+        size=0,
+        sha256="",
+        commercial=False,
+        address=f"https://huggingface.co/{repository}",
+        **about,
+    )
+
+
 def _buffalo(member: str) -> Download:
     release = "https://github.com/deepinsight/insightface/releases/download"
     return Download(
@@ -106,6 +138,12 @@ _CLAP = ("laion/clap-htsat-unfused", "8fa0f1c6d0433df6e97c127f64b2a1d6c0dcda8a")
 _WHISPER = ("openai/whisper-large-v3", "06f233fe06e710322aca913c1bc4249a0d71fce1")
 _OXFORD = "https://www.robots.ox.ac.uk/~vgg/software/lipsync/data"
 _UNISPEECH = "https://github.com/microsoft/UniSpeech/tree/main/downstreams/speaker_verification"
+
+_PARTS = ("audio_vae", "connectors", "scheduler", "text_encoder", "tokenizer", "transformer", "vae", "vocoder")
+_LTX = "LTX-2 Community License (some uses forbidden; companies of $10M a year and more need another)"
+_LTX_2, _LTX_23 = "https://huggingface.co/Lightricks/LTX-2", "https://huggingface.co/Lightricks/LTX-2.3"
+_RESEARCH = "for research only, as its authors say, and the LTX-2 Community License"
+_OF_ITS_BASE = "that of its base: LTX-2 Community License"
 
 _FACES = ("faces_buffalo", "faces_buffalo_authors")
 _SYNC = ("lips_syncnet", "lips_syncnet_every8", "sync_compat")
@@ -369,6 +407,116 @@ _ALL = (
         address="https://www.robots.ox.ac.uk/~vgg/software/lipsync/",
         used_by=_SYNC,
         terms="syncnet",
+    ),
+    Weight(
+        name="ltx-2",
+        source=_model(_LTX_2, (*_PARTS, "latent_upsampler"), "Lightricks/LTX-2"),
+        size=0,
+        sha256="",
+        licence=f"{_LTX}; text encoder: Gemma Terms of Use",
+        commercial=False,
+        note="LTX-2 19B: transformer, text encoder (Gemma 3 12B), codecs of picture and sound, upsampler; about 70 GB.",
+        address=_LTX_2,
+        used_by=("idlora", "idlora-onestage", "ltx-zeroshot", "just-dub-it"),
+        terms="ltx-2",
+    ),
+    Weight(
+        name="ltx-2.3",
+        source=_model("https://huggingface.co/diffusers/LTX-2.3-Diffusers", _PARTS, "diffusers/LTX-2.3-Diffusers"),
+        size=0,
+        sha256="",
+        licence=f"{_LTX}; text encoder: Gemma Terms of Use",
+        commercial=False,
+        note="LTX-2.3 22B, as ltx-2; about 75 GB. The folder latent_upsampler is not there to be fetched: convert "
+        "ltx-2.3-spatial-upscaler-x2-1.1.safetensors of Lightricks/LTX-2.3 and put it beside the others.",
+        address="https://huggingface.co/diffusers/LTX-2.3-Diffusers",
+        used_by=("idlora-2.3",),
+        terms="ltx-2",
+    ),
+    Weight(
+        name="ltx-2.3-distilled",
+        source=_model(_LTX_23, _PARTS),
+        size=0,
+        sha256="",
+        licence=f"{_LTX}; text encoder: Gemma Terms of Use",
+        commercial=False,
+        note="LTX-2.3 22B, distilled: few steps and no guidance; about 75 GB. Published as one file, "
+        "ltx-2.3-22b-distilled-1.1.safetensors, which has to be converted to diffusers' layout.",
+        address=_LTX_23,
+        used_by=("audio-ic-lora",),
+        terms="ltx-2",
+    ),
+    _adapter(
+        "ltx-2-distilled-lora",
+        "Lightricks/LTX-2",
+        "ltx-2-19b-distilled-lora-384.safetensors",
+        licence=_LTX,
+        note="What stage two adds to LTX-2 19B: few steps and no guidance; 7.6 GB.",
+        used_by=("idlora", "ltx-zeroshot", "just-dub-it"),
+        terms="ltx-2",
+    ),
+    _adapter(
+        "ltx-2.3-distilled-lora",
+        "Lightricks/LTX-2.3",
+        "ltx-2.3-22b-distilled-lora-384.safetensors",
+        licence=_LTX,
+        note="What stage two adds to LTX-2.3; 7.6 GB.",
+        used_by=("idlora-2.3",),
+        terms="ltx-2",
+    ),
+    _adapter(
+        "id-lora-celebvhq",
+        "AviadDahan/ID-LoRA-CelebVHQ",
+        "lora_weights.safetensors",
+        licence=_RESEARCH,
+        note="ID-LoRA for LTX-2 19B, trained on CelebV-HQ for 6000 steps; rank 128, 1.2 GB.",
+        used_by=("idlora", "idlora-onestage"),
+        terms="id-lora",
+    ),
+    _adapter(
+        "id-lora-talkvid",
+        "AviadDahan/ID-LoRA-TalkVid",
+        "lora_weights.safetensors",
+        licence=_RESEARCH,
+        note="ID-LoRA for LTX-2 19B, trained on TalkVid for 6000 steps; rank 128, 1.2 GB.",
+        used_by=("idlora", "idlora-onestage"),
+        terms="id-lora",
+    ),
+    _adapter(
+        "id-lora-2.3-celebvhq",
+        "AviadDahan/LTX-2.3-ID-LoRA-CelebVHQ-3K",
+        "lora_weights.safetensors",
+        licence=_RESEARCH,
+        note="ID-LoRA for LTX-2.3, trained on CelebV-HQ for 3000 steps; rank 128, 1.2 GB.",
+        used_by=("idlora-2.3",),
+        terms="id-lora",
+    ),
+    _adapter(
+        "id-lora-2.3-talkvid",
+        "AviadDahan/LTX-2.3-ID-LoRA-TalkVid-3K",
+        "lora_weights.safetensors",
+        licence=_RESEARCH,
+        note="ID-LoRA for LTX-2.3, trained on TalkVid for 3000 steps; rank 128, 1.2 GB.",
+        used_by=("idlora-2.3",),
+        terms="id-lora",
+    ),
+    _adapter(
+        "audio-ic-lora-cross-modal",
+        "fbjr/LTX-2.3-22b-IC-LoRA-Audio-Only-Context",
+        "cross_modal_step_01000.safetensors",
+        licence=_OF_ITS_BASE,
+        note="A voice in the context of LTX-2.3 distilled; layers of sound and bridges; rank 32, 290 MB.",
+        used_by=("audio-ic-lora",),
+        terms="ltx-2",
+    ),
+    _adapter(
+        "audio-ic-lora-audio-only",
+        "fbjr/LTX-2.3-22b-IC-LoRA-Audio-Only-Context",
+        "audio_only_step_01000.safetensors",
+        licence=_OF_ITS_BASE,
+        note="The same with layers of sound alone; 164 MB.",
+        used_by=("audio-ic-lora",),
+        terms="ltx-2",
     ),
 )
 

@@ -1,0 +1,634 @@
+"""From a face, a voice and a prompt to a clip, over the tiny models: what is made, what is given to the loop, what is refused."""
+
+from __future__ import annotations
+
+import json
+import wave
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from avbench.clip import Sound, probe, read_audio, read_video, write_audio, write_clip, write_image
+from avbench.errors import AvbenchError, UsageError, WeightsError
+from avbench.generator import pipeline
+from avbench.generator.context import Rule, Stream
+from avbench.generator.driver import Driver, Text
+from avbench.generator.pipeline import Made, Shot, check, produce, prompt_text
+from avbench.generator.positions import audio_positions
+from avbench.generator.recipe import FAMILY, Adapter, Recipe, recipe, settings
+from avbench.generator.sampler import Latents
+from avbench.generator.tiny import save_tiny
+from avbench.split import Prompt
+
+PROMPT = Prompt("a man speaks to the camera", "good morning", "calmly", "rain on a window")
+RATE = 16_000
+LAYOUTS: tuple[Literal["2.0", "2.3"], ...] = ("2.0", "2.3")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small are slowest on many threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both models, a voice and a face."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    for layout in LAYOUTS:
+        save_tiny(folder / layout, layout)
+    write_audio(folder / "voice.wav", Sound(noise(2 * RATE), RATE))
+    write_image(folder / "face.png", picture(96, 64))
+    return folder
+
+
+def noise(count: int) -> Any:
+    return (0.1 * np.random.default_rng(1).standard_normal(count)).astype(np.float32)
+
+
+def picture(width: int, height: int) -> Any:
+    return np.random.default_rng(2).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def tiny(name: str, **options: Any) -> Recipe:
+    return recipe(name, model="tiny", **options)
+
+
+def a_shot(place: Path, path: Path, **changes: Any) -> Shot:
+    shot = Shot("pair", PROMPT, place / "voice.wav", place / "face.png", 3, 9, 64, 64, path)
+    return shot._replace(**changes)
+
+
+def made(what: Recipe, place: Path, *shots: Shot, **options: Any) -> list[Made]:
+    options = {"device": "cpu", "precision": "fp32", **options}
+    return list(produce(what, place / what.layout, shots, **options))
+
+
+class Loop:
+    """Stands in for the loop: keeps what it is given, and answers with latents drawn anew."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Driver, Stream, Stream, Mapping[str, Text], Sequence[float], Any]] = []
+        self.in_use: list[list[str]] = []
+        self.answers: list[Latents] = []
+        torch.manual_seed(0)
+
+    def __call__(self, driver: Driver, video: Stream, audio: Stream, *rest: Any) -> Latents:
+        self.calls.append((driver, video, audio, *rest[:3]))
+        transformer = driver.transformer
+        known = getattr(transformer, "peft_config", {})
+        self.in_use.append(list(transformer.active_adapters()) if known else [])
+        self.answers.append(Latents(*(torch.randn(stream.x.shape) for stream in (video, audio))))
+        return self.answers[-1]
+
+
+@pytest.fixture
+def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
+    found = Loop()
+    monkeypatch.setattr(pipeline, "denoise", found)
+    return found
+
+
+# Clips -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "rate"), [("idlora", 24_000), ("idlora-2.3", 48_000)])
+def test_a_clip_has_the_length_and_size_asked_for_and_sound_to_its_end(
+    place: Path, tmp_path: Path, name: str, rate: int
+) -> None:
+    heard: list[tuple[str, int, int]] = []
+    shot = a_shot(place, tmp_path / "clip.mp4", frames=33, width=192, height=128)
+    (one,) = made(tiny(name, steps=2), place, shot, report=lambda *said: heard.append(said))
+    assert (one.pair, one.failure) == ("pair", "")
+    info = probe(shot.path)
+    assert (info.width, info.height, info.sample_rate) == (192, 128, rate)
+    frames, sound = read_video(shot.path), read_audio(shot.path)
+    assert frames.shape == (33, 128, 192, 3)
+    assert len(sound.samples) == pytest.approx(33 / 25 * rate, abs=1024)
+    assert frames.std() > 1
+    assert np.abs(sound.samples[: rate // 2]).max() > 1e-3
+    assert heard == [("pair", step, 5) for step in range(1, 6)]
+
+    said = one.provenance
+    assert json.loads(json.dumps(said)) == said
+    assert said["settings"] == settings(tiny(name, steps=2))
+    assert said["sound"]["seconds"] == pytest.approx((4 * 33 - 3) / 100)  # 30 ms short of the picture
+    assert (said["untrained"], said["seed"], said["first_seconds_apart"]) == (True, 3, 0.5)
+    assert said["reference"] == {"seconds": 2.0}
+    assert said["adapters"] == {}
+    assert said["prompt"] == prompt_text(PROMPT)
+    assert len(said["negative_prompt"]) == 1078
+    assert set(said["versions"]) == {"diffusers", "peft", "torch", "transformers"}
+    assert b"random weights, seed 3" in shot.path.read_bytes()
+
+
+def test_a_clip_depends_on_its_seed_and_not_on_its_company_and_failures_spare_the_others(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_audio(tmp_path / "silent.wav", Sound(np.zeros(RATE, np.float32), RATE))
+    write_audio(tmp_path / "short.wav", Sound(noise(RATE // 5), RATE))
+    write_audio(tmp_path / "long.wav", Sound(noise(31 * RATE), RATE))
+    write_image(tmp_path / "small.png", picture(31, 40))
+    (tmp_path / "text.png").write_text("no picture")
+    bad: dict[str, tuple[dict[str, Any], str]] = {
+        "silent": ({"voice": tmp_path / "silent.wav"}, "silent.wav: a silent voice reference"),
+        "short": ({"voice": tmp_path / "short.wav"}, "a voice reference of 0.20 s"),
+        "long": ({"voice": tmp_path / "long.wav"}, "a voice reference of 31.00 s"),
+        "absent": ({"voice": tmp_path / "no.wav"}, "no such file"),
+        "small": ({"face": tmp_path / "small.png"}, "a first frame of 31 x 40 pixels"),
+        "text": ({"face": tmp_path / "text.png"}, "not a readable image"),
+        "mute": ({"prompt": msgspec.structs.replace(PROMPT, speech=" ")}, "says no words"),
+        "wordy": ({"prompt": msgspec.structs.replace(PROMPT, visual="word " * 2000)}, "tokens; expected at most 1024"),
+    }
+    order: list[str] = []
+    load = pipeline._load
+
+    def loading(*given: Any) -> Any:
+        order.append("load")
+        return load(*given)
+
+    monkeypatch.setattr(pipeline, "_load", loading)
+    good = {
+        name: a_shot(place, tmp_path / f"{name}.mp4", pair=name, seed=seed)
+        for name, seed in {"one": 1, "two": 2, "again": 1}.items()
+    }
+    shots = [a_shot(place, tmp_path / f"{name}.mp4", pair=name, **changes) for name, (changes, _) in bad.items()]
+    shots.insert(0, good["one"])
+    shots += [good["two"], good["again"]]
+    what = tiny("idlora-onestage", steps=1)
+    found = []
+    for one in produce(what, place / "2.0", shots, device="cpu", precision="fp32"):
+        order.append(one.pair)
+        found.append(one)
+        assert torch.is_grad_enabled()
+    assert order == [*bad, "load", "one", "two", "again"]
+    for one in found[: len(bad)]:
+        assert bad[one.pair][1] in one.failure
+        assert not (tmp_path / f"{one.pair}.mp4").exists()
+    bytes_of = {name: shot.path.read_bytes().replace(b"seed 2", b"seed 1") for name, shot in good.items()}
+    assert bytes_of["one"] == bytes_of["again"] != bytes_of["two"]
+    made(what, place, good["two"]._replace(path=tmp_path / "alone.mp4"))
+    assert (tmp_path / "alone.mp4").read_bytes() == good["two"].path.read_bytes()
+
+
+def test_where_memory_ends_clips_made_before_stay(
+    place: Path, tmp_path: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(driver: Driver, video: Stream, audio: Stream, *rest: Any) -> Latents:
+        if loop.calls:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return loop(driver, video, audio, *rest)
+
+    monkeypatch.setattr(pipeline, "denoise", full)
+    shots = [a_shot(place, tmp_path / f"{name}.mp4", pair=name) for name in ("one", "two")]
+    clips = produce(tiny("idlora-onestage"), place / "2.0", shots, device="cpu", precision="fp32")
+    assert next(clips).pair == "one"
+    with pytest.raises(AvbenchError, match=r"out of memory on cpu at fp32: CUDA out of memory\. Clips made"):
+        next(clips)
+    assert [shot.path.exists() for shot in shots] == [True, False]
+
+
+# Recipes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "calls"),
+    [
+        ("idlora", {"steps": 2}, 2 * 5 + 3),
+        ("idlora", {"steps": 2, "identity_scale": 1.0}, 2 * 4 + 3),
+        ("idlora-onestage", {"steps": 2}, 2 * 5),
+        ("idlora-2.3", {"steps": 2, "masks": "training"}, 2 * 5 + 3),
+        ("ltx-zeroshot", {"steps": 2, "reference": "none"}, 2 * 4 + 3),
+        ("audio-ic-lora", {}, 8),
+        ("just-dub-it", {"steps": 2}, 2 * 2 + 2),
+    ],
+)
+def test_no_more_passes_are_run_than_a_recipe_says(
+    place: Path, tmp_path: Path, name: str, options: dict[str, Any], calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run: list[object] = []
+    leave = Driver.leave
+
+    def counted(*given: Any) -> Any:
+        run.append(given[0])
+        return leave(*given)
+
+    monkeypatch.setattr(Driver, "leave", counted)
+    source = tmp_path / "source.mp4"
+    write_clip(source, np.stack([picture(64, 64)] * 9), Sound(noise(RATE), RATE))
+    what = tiny(name, **options)
+    shot = a_shot(place, tmp_path / "clip.mp4", width=64 * what.stages, height=64 * what.stages, source=source)
+    (one,) = made(what, place, shot)
+    assert one.failure == ""
+    assert len(run) == calls == settings(what)["transformer_calls"]
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_settings_hold_every_field_and_survive_json(name: str) -> None:
+    said = settings(recipe(name))
+    assert set(Recipe.__struct_fields__) < set(said)
+    again = json.loads(json.dumps(said))
+    assert again == said
+    kept = {key: value for key, value in again.items() if key in Recipe.__struct_fields__}
+    assert msgspec.convert(kept, Recipe) == recipe(name)
+
+
+def test_the_paper_s_settings() -> None:
+    said = settings(recipe("idlora"))
+    assert said["passes"] == {
+        "full": {"video": 1 + 2 + 1 + 2, "audio": 1 + 6 + 3 + 1 + 2},
+        "text": {"video": -2, "audio": -6},
+        "identity": {"video": 0, "audio": -3},
+        "stg": {"video": -1, "audio": -1},
+        "bimodal": {"video": -2, "audio": -2},
+    }
+    assert (said["steps"], said["stages"], said["transformer_calls"]) == (30, 2, 153)
+    assert (said["stg_blocks"], said["stg_how"]) == ([29], "residual")
+    assert said["stage_one"]["id"]["weights"] == "id-lora-celebvhq"
+    assert recipe("idlora", checkpoint="talkvid").stage_one["id"].weights == "id-lora-talkvid"
+
+
+def test_the_newer_model_loses_attention_by_value_and_one_stage_has_no_second() -> None:
+    paper = settings(recipe("idlora"))
+    for name, differs in {
+        "idlora-2.3": {"name", "layout", "weights", "stage_one", "stage_two", "stg_how"},
+        "idlora-onestage": {"name", "stage_two", "refine", "image_fit", "stages", "transformer_calls"},
+        "ltx-zeroshot": {"name", "stage_one"},
+    }.items():
+        other = settings(recipe(name))
+        assert {key for key in paper if paper[key] != other[key]} == differs
+    assert (recipe("idlora-2.3").stg_how, recipe("idlora-onestage").image_fit) == ("value", "stretch")
+
+
+@pytest.mark.parametrize(
+    ("options", "differs"),
+    [
+        ({"identity_scale": 1.0}, {"identity_scale", "passes", "transformer_calls"}),
+        ({"positions": "standard"}, {"positions"}),
+        ({"masks": "training"}, {"masks"}),
+        ({"model": "tiny"}, {"model", "stage_one", "stage_two", "stg_blocks", "untrained"}),
+    ],
+)
+def test_an_ablation_differs_in_what_it_is_named_after(options: dict[str, Any], differs: set[str]) -> None:
+    one, other = settings(recipe("idlora")), settings(recipe("idlora", **options))
+    assert {key for key in one if one[key] != other[key]} == differs
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("id-lora", {}, "Did you mean idlora"),
+        ("idlora", {"identity": 2.0}, "unknown option of idlora 'identity'. Did you mean identity_scale"),
+        ("idlora", {"positions": "before"}, "idlora@positions=before"),
+        ("idlora", {"identity_scale": float("inf")}, "expected finite numbers"),
+        ("idlora", {"steps": 0}, "0 denoising steps"),
+    ],
+)
+def test_a_recipe_that_there_is_none_of_is_refused(name: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        recipe(name, **options)
+
+
+def test_strengths_outside_of_the_band_are_told_of() -> None:
+    strong = recipe("audio-ic-lora", audio_strength=0.9)
+    assert list(strong.stage_one["audio"].strengths.values()) == [0.9, 0.5]
+    assert [note[:12] for note in strong.notes] == ["strength 0.9"]
+    assert recipe("audio-ic-lora").notes == ()
+    assert len(recipe("audio-ic-lora", checkpoint="audio-only").stage_one["audio"].strengths) == 1
+
+
+# What the loop is given --------------------------------------------------------------------------------------------
+
+
+def test_stage_two_keeps_the_sound_and_gets_the_first_frame_anew(place: Path, tmp_path: Path, loop: Loop) -> None:
+    what = tiny("idlora")
+    made(what, place, a_shot(place, tmp_path / "a.mp4", frames=17, width=128, height=64))
+    (_, video, sound, _, sigmas, passes), (_, large, held, _, refine, plain) = loop.calls
+    assert (len(sigmas), len(passes), refine, len(plain)) == (31, 5, (0.909375, 0.725, 0.421875, 0.0), 1)
+    assert (video.x.shape, large.x.shape) == ((1, 3 * 2, 8), (1, 3 * 8, 8))
+    for stream, first in ((video, 2), (large, 8)):
+        assert stream.mask.tolist() == [[0.0] * first + [1.0] * 2 * first]
+        assert torch.equal(stream.x[:, :first], stream.clean[:, :first])
+        assert stream.clean[:, :first].std() > 0.1
+    assert (sound.targets, sound.x.shape[1] - 17) == (17, 51)  # a voice of 2 s: 201 columns
+    assert sound.groups[0].rule == Rule()
+    assert not held.groups
+    assert not held.mask.any()
+    assert torch.equal(held.x, loop.answers[0].audio[:, :17])
+    numbers = torch.Generator().manual_seed(3)  # the shot's, for picture, sound, and picture again
+    assert torch.equal(video.x[:, 2:], torch.randn(video.x.shape, generator=numbers)[:, 2:])
+    assert torch.equal(sound.x[:, :17], torch.randn(sound.x.shape, generator=numbers)[:, :17])
+    again = torch.randn(large.x.shape, generator=numbers)
+    assert torch.allclose(large.x[:, 8:], (0.909375 * again + (1 - 0.909375) * large.clean)[:, 8:], atol=1e-6)
+    assert float(large.clean[:, 8:].std()) > 0.1
+
+
+def test_the_reference_lies_before_the_target_or_on_it(place: Path, tmp_path: Path, loop: Loop) -> None:
+    shot = a_shot(place, tmp_path / "a.mp4")
+    for options in ({}, {"positions": "standard"}, {"position_dtype": "bfloat16"}, {"masks": "training"}):
+        made(tiny("idlora-onestage", **options), place, shot)
+    before, on, rounded, masked = (audio for _, _, audio, *_ in loop.calls)
+    target = audio_positions(9)
+    for stream in (before, on, rounded, masked):
+        assert torch.equal(stream.positions[:, :, :9], target)
+    assert float(before.positions[0, 0, 9:, 1].max()) == pytest.approx(-0.04, abs=1e-6)
+    assert torch.equal(on.positions[:, :, 9:], audio_positions(51))
+    gap = (rounded.positions - before.positions).abs().max()
+    assert 1e-4 < gap < 0.03
+    videos = [video for _, video, *_ in loop.calls]
+    assert [video.positions.dtype for video in videos] == [torch.float32] * 2 + [torch.bfloat16, torch.float32]
+    assert masked.groups[0].rule == Rule(cross="targets", text="mean")
+
+
+def test_what_is_to_be_dubbed_lies_on_the_target_in_both_streams(place: Path, tmp_path: Path, loop: Loop) -> None:
+    source = tmp_path / "source.mp4"
+    write_clip(source, np.stack([picture(128, 128)] * 12), Sound(noise(RATE), RATE))
+    shot = a_shot(place, tmp_path / "a.mp4", width=128, height=128, source=source, face=tmp_path / "unread.png")
+    made(tiny("just-dub-it"), place, shot)
+    _, video, sound, *_ = loop.calls[0]
+    for stream in (video, sound):
+        count = stream.targets
+        assert stream.x.shape[1] == 2 * count
+        assert torch.equal(stream.positions[:, :, :count], stream.positions[:, :, count:])
+        assert not stream.mask[:, count:].any()
+        assert [(group.name, group.rule) for group in stream.groups] == [("source", Rule(cross="target_pairs"))]
+    (short,) = made(tiny("just-dub-it"), place, shot._replace(frames=17))
+    assert "12 frames at 25 fps; expected 17" in short.failure
+
+
+def test_a_relative_takes_so_much_of_the_voice(place: Path, tmp_path: Path, loop: Loop) -> None:
+    write_audio(tmp_path / "long.wav", Sound(noise(5 * RATE), RATE))
+    shots = [
+        a_shot(place, tmp_path / f"{voice.stem}.mp4", pair=voice.stem, voice=voice, face=tmp_path / "unread.png")
+        for voice in (tmp_path / "long.wav", place / "voice.wav")
+    ]
+    assert [one.failure for one in made(tiny("audio-ic-lora"), place, *shots)] == ["", ""]
+    counts = [audio.x.shape[1] - audio.targets for _, _, audio, *_ in loop.calls]
+    assert counts == [88, 51]
+    assert all(bool((video.mask == 1).all()) for _, video, *_ in loop.calls)
+
+
+def test_voices_of_any_rate_and_channels_are_taken(place: Path, tmp_path: Path, loop: Loop) -> None:
+    shots = []
+    for rate, channels in ((8000, 1), (44_100, 2), (48_000, 6)):
+        file = tmp_path / f"{rate}.wav"
+        levels = np.repeat((noise(rate) * 32767).astype("<i2")[:, None], channels, axis=1)
+        with file.open("wb") as stream, wave.open(stream, "wb") as writer:
+            writer.setparams((channels, 2, rate, 0, "NONE", ""))
+            writer.writeframes(levels.tobytes())
+        shots.append(a_shot(place, tmp_path / f"{rate}.mp4", pair=str(rate), voice=file))
+    assert [one.failure for one in made(tiny("idlora-onestage"), place, *shots)] == [""] * 3
+    assert {audio.x.shape[1] - audio.targets for _, _, audio, *_ in loop.calls} == {26}
+
+
+def test_a_first_frame_is_cut_about_its_middle_or_stretched(place: Path, tmp_path: Path, loop: Loop) -> None:
+    """96 x 64 to 64 x 64: nothing is resampled, 16 columns fall away on either side."""
+    from PIL import Image
+
+    wide = picture(96, 64)
+    write_image(tmp_path / "cut.png", wide[:, 16:80])
+    write_image(tmp_path / "plain.png", np.full((50, 90, 3), 200, np.uint8))
+    Image.fromarray(wide).convert("CMYK").save(tmp_path / "cmyk.tif")
+    Image.fromarray(np.dstack([wide, np.full((64, 96), 255, np.uint8)])).save(tmp_path / "alpha.png")
+    sideways = Image.Exif()
+    sideways[0x0112] = 6  # to be turned by a quarter clockwise
+    Image.fromarray(np.rot90(wide)).save(tmp_path / "turned.png", exif=sideways)
+    faces = [place / "face.png", *(tmp_path / name for name in ("cut.png", "alpha.png", "turned.png", "cmyk.tif"))]
+    shots = [a_shot(place, tmp_path / f"{face.stem}.mp4", pair=face.stem, face=face) for face in faces]
+    plain = a_shot(place, tmp_path / "plain.mp4", face=tmp_path / "plain.png")
+    cutting = msgspec.structs.replace(tiny("idlora-onestage"), image_fit="crop")
+    assert not any(one.failure for one in made(cutting, place, *shots))
+    wide_first, cut, alpha, turned, cmyk = (video.clean[:, :4] for _, video, *_ in loop.calls)
+    assert torch.equal(wide_first, cut)
+    assert torch.equal(wide_first, alpha)
+    assert torch.equal(wide_first, turned)
+    assert cmyk.isfinite().all()
+    loop.calls.clear()
+    made(tiny("idlora-onestage"), place, shots[0])
+    assert not torch.allclose(loop.calls[0][1].clean[:, :4], cut)
+    loop.calls.clear()
+    for what in (cutting, tiny("idlora-onestage")):  # where there is one colour, both are the same
+        made(what, place, plain)
+    assert torch.allclose(loop.calls[0][1].clean, loop.calls[1][1].clean, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_words_are_read_as_diffusers_reads_them(place: Path, tmp_path: Path, loop: Loop, layout: str) -> None:
+    import diffusers
+
+    made(tiny("idlora" if layout == "2.0" else "idlora-2.3"), place, a_shot(place, tmp_path / "a.mp4"))
+    texts = loop.calls[0][3]
+    library: Any = diffusers
+    whole = library.LTX2Pipeline.from_pretrained(place / layout)
+    from diffusers.pipelines.ltx2.utils import DEFAULT_NEGATIVE_PROMPT
+
+    wanted = whole.encode_prompt(
+        "[VISUAL]: a man speaks to the camera\n[SPEECH]: good morning\n[SOUNDS]: calmly rain on a window",
+        DEFAULT_NEGATIVE_PROMPT,
+        max_sequence_length=1024,
+    )
+    for name, embeds, mask in (("positive", *wanted[:2]), ("negative", *wanted[2:])):
+        with torch.no_grad():
+            video, audio, _ = whole.connectors(embeds, mask)
+        assert torch.allclose(texts[name].video, video, atol=1e-5)
+        assert torch.allclose(texts[name].audio, audio, atol=1e-5)
+    assert float((texts["positive"].video - texts["negative"].video).abs().max()) > 0.1
+
+
+@pytest.mark.parametrize(("layout", "name"), [("2.0", "idlora"), ("2.3", "idlora-2.3")])
+def test_latents_are_enlarged_and_decoded_as_diffusers_does(
+    place: Path, tmp_path: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch, layout: str, name: str
+) -> None:
+    import diffusers
+    from diffusers.pipelines import ltx2
+
+    written: list[tuple[Any, Sound]] = []
+    monkeypatch.setattr(pipeline, "write_clip", lambda path, frames, sound, said: written.append((frames, sound)))
+    made(tiny(name), place, a_shot(place, tmp_path / "a.mp4", frames=17, width=128, height=64))
+    library: Any = diffusers
+    whole = library.LTX2Pipeline.from_pretrained(place / layout)
+    statistics = whole.vae.latents_mean, whole.vae.latents_std, whole.vae.config.scaling_factor
+    small, large = loop.answers
+
+    parts: Any = ltx2
+    upsampler = parts.LTX2LatentUpsamplerModel.from_pretrained(place / layout / "latent_upsampler")
+    enlarging = library.LTX2LatentUpsamplePipeline(whole.vae, upsampler)
+    enlarging.set_progress_bar_config(disable=True)
+    latent = whole._denormalize_latents(whole._unpack_latents(small.video, 3, 1, 2), *statistics)
+    larger = enlarging(
+        latents=latent, height=32, width=64, num_frames=17, latents_normalized=False, output_type="latent"
+    ).frames
+    wanted = whole._pack_latents(whole._normalize_latents(larger, *statistics))
+    assert torch.allclose(loop.calls[1][1].clean[:, 8:], wanted[:, 8:], atol=1e-5)
+
+    with torch.no_grad():
+        pixels = whole.vae.decode(
+            whole._denormalize_latents(whole._unpack_latents(large.video, 3, 2, 4), *statistics), None
+        ).sample
+        packed = whole._denormalize_audio_latents(
+            small.audio[:, :17], whole.audio_vae.latents_mean, whole.audio_vae.latents_std
+        )
+        latents = whole._unpack_audio_latents(packed, 17, num_mel_bins=16)
+        heard = whole.vocoder(whole.audio_vae.decode(latents).sample)
+    shown = whole.video_processor.postprocess_video(pixels, output_type="np")[0]
+    ((frames, sound),) = written
+    assert np.abs(frames / 255 - shown).max() < 0.51 / 255
+    assert np.abs(sound.samples - heard[0].mean(0).clamp(-1, 1).numpy()).max() < 1e-5
+    assert sound.rate == (48_000 if layout == "2.3" else 24_000)
+
+
+def test_tiles_cover_a_large_picture_and_a_long_clip(place: Path, tmp_path: Path, loop: Loop) -> None:
+    for frames, width, height in ((9, 64, 928), (73, 64, 64)):
+        shot = a_shot(place, tmp_path / f"{frames}.mp4", frames=frames, width=width, height=height)
+        made(tiny("idlora-onestage"), place, shot)
+        assert read_video(shot.path).shape == (frames, height, width, 3)
+
+
+# Adapters --------------------------------------------------------------------------------------------------------
+
+
+def lora(path: Path, size: float) -> Adapter:
+    """One on the first block's attention to its own sound."""
+    from safetensors.torch import save_file
+
+    generator = torch.Generator().manual_seed(5)
+    module = "diffusion_model.transformer_blocks.0.audio_attn1.to_q"
+    down, up = torch.randn(2, 16, generator=generator), torch.randn(16, 2, generator=generator)
+    save_file({f"{module}.lora_A.weight": down, f"{module}.lora_B.weight": size * up}, path)
+    return Adapter("2.0", path=str(path))
+
+
+def test_each_stage_runs_with_its_own_adapter(place: Path, tmp_path: Path, loop: Loop) -> None:
+    with_both = msgspec.structs.replace(
+        tiny("idlora"),
+        stage_one={"id": lora(tmp_path / "id.safetensors", 1.0)},
+        stage_two={"distilled": lora(tmp_path / "distilled.safetensors", 2.0)},
+    )
+    (one,) = made(with_both, place, a_shot(place, tmp_path / "a.mp4"))
+    assert loop.in_use == [["id"], ["distilled"]]
+    recorded = one.provenance["adapters"]
+    assert {name: (each["modules"], each["ranks"]) for name, each in recorded.items()} == {
+        "id": (1, [2]),
+        "distilled": (1, [2]),
+    }
+    assert len(recorded["id"]["sha256"]) == 64
+    json.dumps(one.provenance)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp8"])
+def test_other_precisions_run_with_adapters(
+    place: Path, tmp_path: Path, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = msgspec.structs.replace(
+        tiny("idlora-onestage", steps=1), stage_one={"id": lora(tmp_path / "id.safetensors", 1.0)}
+    )
+    kinds: dict[str, torch.dtype] = {}
+    leave = Driver.leave
+
+    def looked_at(driver: Driver, *given: Any) -> Any:
+        kinds.update((name, value.dtype) for name, value in driver.transformer.named_parameters())
+        return leave(driver, *given)
+
+    monkeypatch.setattr(Driver, "leave", looked_at)
+    (one,) = made(what, place, a_shot(place, tmp_path / "a.mp4"), precision=precision)
+    assert one.provenance["precision"] == precision
+    stored = torch.float8_e4m3fn if precision == "fp8" else torch.bfloat16
+    assert kinds["transformer_blocks.1.audio_attn1.to_q.weight"] == stored
+    assert kinds["transformer_blocks.0.audio_attn1.to_q.base_layer.weight"] == stored
+    assert kinds["transformer_blocks.0.audio_attn1.to_q.lora_B.id.weight"] == torch.bfloat16
+    assert read_video(tmp_path / "a.mp4").shape == (9, 64, 64, 3)
+
+
+# Refusals --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("idlora", {"frames": 120, "width": 512, "height": 512}, "120 frames; expected 8 k . 1 of them, such as 121"),
+        ("idlora", {"frames": 1, "width": 512, "height": 512}, "such as 9"),
+        ("idlora", {"frames": 1601, "width": 512, "height": 512}, "at most 60 s"),
+        ("idlora", {"width": 96, "height": 128}, "96 x 128 pixels; expected multiples of 64, .*idlora has 2 stages"),
+        ("idlora-onestage", {"width": 100}, "multiples of 32, .*idlora-onestage has 1 stage.*such as 96 x 64"),
+        ("idlora-onestage", {"width": 32}, "32 x 64 pixels; expected multiples of 32, at least 64 .*such as 64 x 64"),
+        ("just-dub-it", {"width": 128, "height": 128}, "no clip to be dubbed"),
+    ],
+)
+def test_lengths_and_sizes_that_no_latent_has_are_refused(
+    tmp_path: Path, name: str, changes: dict[str, Any], said: str
+) -> None:
+    shot = a_shot(tmp_path, tmp_path / "a.mp4", **changes)
+    with pytest.raises(UsageError, match=said):
+        check(tiny(name), [shot])
+
+
+@given(
+    st.integers(-9, 1700), st.integers(-64, 2048), st.integers(-64, 2048), st.sampled_from(["idlora", "audio-ic-lora"])
+)
+def test_exactly_what_fills_latents_is_taken(frames: int, width: int, height: int, name: str) -> None:
+    unit = 64 if name == "idlora" else 32
+    fits = frames in range(9, 1501, 8) and all(side in range(64, 2049, unit) for side in (width, height))
+    shot = a_shot(Path(), Path("a.mp4"), frames=frames, width=width, height=height)
+    try:
+        check(tiny(name), [shot])
+    except UsageError:
+        assert not fits
+    else:
+        assert fits
+
+
+def test_two_clips_at_one_place_are_refused(tmp_path: Path) -> None:
+    shot = a_shot(tmp_path, tmp_path / "a.mp4")
+    with pytest.raises(UsageError, match="pair pair stands for more than one of 2 clips"):
+        check(tiny("idlora-onestage"), [shot, shot])
+    with pytest.raises(UsageError, match=r"path .*a\.mp4 stands for more than one"):
+        check(tiny("idlora-onestage"), [shot, shot._replace(pair="other")])
+    check(tiny("idlora-onestage"), [shot, shot._replace(pair="other", path=tmp_path / "b.mp4")])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        (lambda what: msgspec.structs.replace(what, layout="2.3"), WeightsError, "of layout 2.0; idlora is for 2.3"),
+        (lambda what: msgspec.structs.replace(what, stg_blocks=(29,)), UsageError, "has 4 of them"),
+        (
+            lambda what: msgspec.structs.replace(what, stage_one={"id": Adapter("2.0", path="no.safetensors")}),
+            WeightsError,
+            "no such adapter file",
+        ),
+        (lambda what: msgspec.structs.replace(what, stage_one={"id": Adapter("2.0")}), UsageError, "one of them"),
+    ],
+)
+def test_what_a_model_cannot_do_is_refused_when_it_is_asked_for(
+    place: Path, tmp_path: Path, change: Callable[[Recipe], Recipe], error: type[AvbenchError], said: str
+) -> None:
+    shot = a_shot(place, tmp_path / "a.mp4", width=128, height=128)
+    with pytest.raises(error, match=said):
+        produce(change(tiny("idlora")), place / "2.0", [shot], device="cpu")
+
+
+def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    shot = a_shot(tmp_path, tmp_path / "a.mp4", width=128, height=128)
+    with pytest.raises(WeightsError, match=r"no tokenizer, .*latent_upsampler; expected a model as diffusers"):
+        produce(tiny("idlora"), tmp_path, [shot], device="cpu")
+    folder = save_parts(tmp_path)
+    with pytest.raises(UsageError, match="device 'tpu'"):
+        produce(tiny("idlora"), folder, [shot], device="tpu")
+
+
+def save_parts(folder: Path) -> Path:
+    for part in (*pipeline.PARTS, pipeline.UPSAMPLER):
+        (folder / part).mkdir()
+    config = {"cross_attn_mod": False, "num_layers": 4}
+    (folder / "transformer" / "config.json").write_text(json.dumps(cast(Any, config)))
+    return folder
