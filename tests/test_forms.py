@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,16 +20,22 @@ from hypothesis import strategies as st
 
 from avbench.cli import app
 from avbench.errors import AvbenchError, Incomplete, UsageError
+from avbench.home import sha256
+from avbench.published import table_of
 from avbench.report import FORMATS
-from avbench.report.html import html
+from avbench.report.latex import escape as latex_escape
+from avbench.report.markdown import escape as markdown_escape
 from avbench.results import Results, Scores
 from avbench.run import Request, RunInfo, Sidecar, write_sidecar
 from avbench.split import Split
-from avbench.table import Cell, Table, ablation, default_of, find_sweep, lip_bias, most_similar, sweep
+from avbench.table import Cell, Table, ablation, build, default_of, find_sweep, lip_bias, most_similar, sweep
+from avbench.table.human import human
+from avbench.votes import load_votes, tally
 
 from .paper import compiled, needs_latex
 from .scored import make_run, make_scale, make_split, results_of
 
+ROOT = Path(__file__).resolve().parent.parent
 PAIRS = {f"p{number}": f"speaker{number // 2}" for number in range(10)}
 Values = list[float | str | None]
 
@@ -143,6 +152,25 @@ def test_methods_of_a_sweep_differ_in_one_number_alone(tmp_path: Path, split: Sp
         find_sweep(results, "scale")
 
 
+def test_labels_of_a_sweep_are_written_as_in_the_names(tmp_path: Path, split: Split) -> None:
+    results = fill(tmp_path, split, {name: level(0.5) for name in ("m@s=04", "m@s=1e1", "m@s=2.50", "m")})
+    assert labels(sweep(results, find_sweep(results), "3.0")) == ["2.50", "3.0 (default)", "04", "1e1"]
+
+
+def test_every_form_of_a_split_has_a_name_of_its_own(tmp_path: Path, split: Split) -> None:
+    for method in ("m", "m@s=1", "m@s=2", "n", "n@s=1", "n@s=2"):
+        lip_run(tmp_path, split, method, FACES, LIPS)
+    results = results_of(tmp_path)
+    tables = [build(results), lip_bias(results)]
+    tables += [ablation(results, name) for name in "mn"]
+    tables += [sweep(results, find_sweep(results, "s", name)) for name in "mn"]
+    assert [table.name for table in tables] == [
+        "mini", "mini-lip-bias", "mini-ablation-m", "mini-ablation-n", "mini-sweep-m-s", "mini-sweep-n-s",
+    ]  # fmt: skip
+    found = re.findall(r"\\label\{.*\}", "".join(FORMATS["latex"](table) for table in tables))
+    assert len(set(found)) == len(tables)
+
+
 def test_folders_of_any_name_are_no_sweep(tmp_path: Path, split: Split) -> None:
     names = ("My model @ home", "a@", "a@b", "a@=1", "a@b=nan", "a@b=1e999", "x@y=1,z")
     results = fill(tmp_path, split, {name: level(0.5) for name in names})
@@ -174,7 +202,7 @@ def test_the_means_are_over_the_share_of_clips_most_like_the_face(tmp_path: Path
     lip_run(tmp_path, split, "m", FACES, LIPS)
     table = lip_bias(results_of(tmp_path))
     assert [column.scale for column in table.columns] == ["lip_motion", "face_sim"]
-    assert lip_cells(table)["m"] == (Cell("3.00", 3.0, 3), Cell("0.833", math.fsum([0.9, 0.8, 0.8]) / 3, 3))
+    assert lip_cells(table)["m"] == (Cell("3.00", 3.0, 10), Cell("0.833", math.fsum([0.9, 0.8, 0.8]) / 3, 10))
     assert "means over the 3 of 10 clips of each method with the highest face similarity." in table.caption
     assert all(signature.endswith("|most_similar:3") for signature in table.signatures)
     assert lip_cells(lip_bias(results_of(tmp_path), 1.0))["m"][0].text == "7.20"
@@ -188,12 +216,28 @@ def test_a_clip_without_a_face_is_among_the_last_and_a_gap_where_it_is_taken(tmp
     lip_run(tmp_path, split, "n", level(0.1), LIPS)
     table = lip_bias(results_of(tmp_path))
     cells = lip_cells(table)
-    assert cells["few"] == (Cell("2.00", 2.0, 2, 1, 0), Cell("0.550", math.fsum([0.4, 0.7]) / 2, 2, 1, 0))
-    assert cells["mute"][0] == Cell("2.00", 2.0, 1, 1, 1)
+    assert cells["few"] == (Cell("2.00", 2.0, 3, 7, 0), Cell("0.550", math.fsum([0.4, 0.7]) / 2, 2, 7, 1))
+    assert cells["mute"][0] == Cell("2.00", 2.0, 8, 1, 1), "of three clips that were taken, one was measured"
     assert cells["mute"][1].mark == "best"
     assert cells["m"][1].mark == "best", "they tie"
     assert cells["n"][1].mark == "second"
-    assert "n/3 beside a mean of fewer" in table.caption
+    assert "n/10: only so many clips of the split were measured" in table.caption
+    assert table.gaps == (
+        "few: lip_motion 7 failed, face_sim 7 failed and 1 not scored", "mute: lip_motion 1 failed and 1 not scored",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("gap", ["no face", None])
+def test_a_method_with_a_gap_among_clips_that_are_not_taken_is_never_the_best(
+    tmp_path: Path, split: Split, gap: str | None
+) -> None:
+    for method, faces in {"part": [*level(0.9)[:9], gap], "m": level(0.5), "n": level(0.4)}.items():
+        lip_run(tmp_path, split, method, faces, LIPS)
+    table = lip_bias(results_of(tmp_path))
+    assert {method: (cells[1].mark, cells[1].coverage) for method, cells in lip_cells(table).items()} == {
+        "part": ("", "9/10"), "m": ("best", ""), "n": ("second", ""),
+    }  # fmt: skip
+    assert table.gaps == (f"part: face_sim 1 {'not scored' if gap is None else 'failed'}",)
 
 
 def test_controls_stand_below_and_lip_motion_takes_no_mark(tmp_path: Path, split: Split) -> None:
@@ -331,6 +375,14 @@ def test_the_command_hides_controls_and_brings_the_baseline_along(
         (["--key", "s"], "--key goes with --kind sweep, not with --kind main"),
         (["--share", "0.0"], "--share goes with --kind lip-bias"),
         (["--kind", "lip-bias", "--baseline", "a"], "do not go with --kind lip-bias"),
+        (["--kind", "lip-bias", "--share", "1.5"], "a share of 1.5; expected more than 0"),
+        (
+            ["--kind", "lip-bias", "--metric", "sim"],
+            "--metric sim with --kind lip-bias, whose columns are lip_motion and",
+        ),
+        (["--votes", "v.csv"], "--votes goes with --kind human, not with --kind main"),
+        (["--kind", "human", "--metric", "sim"], "--metric does not go with --kind human"),
+        (["--kind", "human", "--stars"], "--stars does not go with --kind human"),
         (["--scatter-scale", "sim"], "--scatter-scale without --scatter FILE"),
         (["--hide-controls", "--baseline", "truth"], "--baseline truth is a control, and --hide-controls hides it"),
         (["--format", "htlm"], "unknown format 'htlm'"),
@@ -374,6 +426,124 @@ def test_without_runs_a_published_split_prints_what_was_published_and_is_incompl
     assert page.count("published") >= 5
 
 
+def test_without_runs_the_form_and_the_scales_are_those_that_were_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hard = ("--split", "hard", "--runs", str(tmp_path / "none"), "--format", "csv")
+    out, error = published_alone(capsys, *hard, "--kind", "sweep")
+    assert error.exit_code == 4
+    assert set(re.findall("id-lora/table[0-9]", out)) == {"id-lora/table5"}
+    assert out == FORMATS["csv"](table_of(5))
+    out, _ = published_alone(capsys, *hard, "--kind", "main", "--metric", "wer", "--metric", "clap")
+    assert set(re.findall("id-lora/table[0-9]", out)) == {"id-lora/table1", "id-lora/table2"}
+    assert [line for line in out.splitlines() if line.startswith("method,")] == [
+        "method,label,kind,block,clap,wer,clap_n,wer_n"
+    ] * 2
+    out, _ = published_alone(capsys, *hard, "--metric", "lip_motion")
+    assert set(re.findall("id-lora/table[0-9]", out)) == {"id-lora/table4"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "code"),
+    [
+        (["--metric", "spk"], "unknown metric in what was published of split 'hard' 'spk'. Did you mean spk_sim", 2),
+        (["--kind", "sweep", "--metric", "lip_motion"], "unknown metric in what was published", 2),
+        (["--profile", "author"], "unknown profile 'author'. Did you mean authors", 2),
+        (["--stars"], "--stars without --baseline", 2),
+        (["--kind", "lip-bias", "--share", "2"], "a share of 2; expected", 2),
+        (["--kind", "lip-bias", "--share", "0.5"], "--share 0.5 can be had of scores alone", 4),
+        (["--profile", "embedded"], "--profile embedded can be had of scores alone", 4),
+        (["--method", "m", "--baseline", "n"], "--method, --baseline can be had of scores alone", 4),
+        (["--figure", "a.svg"], "--figure can be had of scores alone", 4),
+    ],
+)
+def test_without_runs_options_that_cannot_be_followed_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str, code: int
+) -> None:
+    with pytest.raises(AvbenchError) as error:
+        app.main(["table", "--split", "hard", "--runs", str(tmp_path), *options], standalone_mode=False)
+    assert words in str(error.value)
+    assert error.value.exit_code == code
+    assert not capsys.readouterr().out
+    assert not Path("a.svg").exists()
+
+
+def test_a_split_without_a_table_of_that_form_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing published of split 'easy' has the form ablation"):
+        app.main(["table", "--split", "easy", "--runs", str(tmp_path), "--kind", "ablation"], standalone_mode=False)
+
+
+def test_clips_without_scores_hide_nothing_that_was_published(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = tmp_path / "runs" / "mine" / "hard" / "p1.mp4"
+    clip.parent.mkdir(parents=True)
+    clip.write_bytes(b"clip")
+    runs = str(tmp_path / "runs")
+    out, error = published_alone(capsys, "--split", "hard", "--runs", runs)
+    assert "as published" in out
+    assert "no scores of split 'hard'" in str(error)
+    monkeypatch.chdir(ROOT / "splits" / "hard")
+    assert published_alone(capsys, "--split", ".", "--runs", runs)[0] == out
+
+
+# People ----------------------------------------------------------------------------------------------------------
+
+VOTES = "rater,pair,speaker,question,ours,other,vote\n" + "".join(
+    f"r{rater},p{pair},s{pair // 2},overall,mine,theirs,{'ours' if (rater + pair) % 3 else 'other'}\n"
+    for rater in range(4)
+    for pair in range(6)
+)
+
+
+def human_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    app.main(["table", "--kind", "human", *words], standalone_mode=False)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_votes_of_people_are_a_form_like_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    file = tmp_path / "votes.csv"
+    file.write_text(VOTES)
+    expected = human(tally(load_votes(file)), f"votes.csv@{sha256(file)[:12]}")
+    assert human_of(capsys, "--votes", str(file), "--format", form) == FORMATS[form](expected)
+
+
+def test_a_split_that_is_named_says_who_speaks(
+    tmp_path: Path, split: Split, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "votes.csv"
+    file.write_text(re.sub("(,p[0-9]+),s[0-9]+", r"\1", VOTES.replace(",speaker", "")))
+    speakers = {pair.id: pair.speaker for pair in split.pairs}
+    expected = human(tally(load_votes(file, speakers)), f"votes.csv@{sha256(file)[:12]}")
+    out = human_of(capsys, "--votes", str(file), "--split", str(tmp_path / "mini"))
+    assert out == FORMATS["text"](expected)
+    with pytest.raises(UsageError, match="The option --split tells the speakers"):
+        human_of(capsys, "--votes", str(file))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_without_votes_the_studies_are_printed_as_published(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    app.main(["published", "human", "--format", form], standalone_mode=False)
+    expected = capsys.readouterr().out
+    assert human_of(capsys, "--format", form) == expected
+    assert "2603.10256" in expected or form == "csv"
+
+
+def test_a_method_that_is_named_and_has_no_row_in_the_form_is_said(
+    tmp_path: Path, split: Split, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path, split, {name: level(0.5) for name in ("a", "a@s=1", "a@s=2", "kling")})
+    words = ["table", "--runs", str(tmp_path / "runs"), "--split", str(tmp_path / "mini"), "--kind", "ablation"]
+    named = [word for name in ("a@s=1", "a") for word in ("--method", name)]
+    app.main([*words, *named, "--method", "kling"], standalone_mode=False)
+    assert "note: kling: no row of this ablation, and left out." in capsys.readouterr().err
+    app.main([*words, *named], standalone_mode=False)
+    assert "no row" not in capsys.readouterr().err
+
+
 def test_without_runs_another_split_prints_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = published_alone(capsys, "--split", "demo", "--runs", str(tmp_path))
     assert out == ""
@@ -400,6 +570,15 @@ def test_every_form_compiles_with_hostile_labels_and_stars(tmp_path: Path, split
     assert any(cell.stars for block in tables[0].blocks for row in block.rows for cell in row.cells)
     log = compiled(tmp_path, "\\clearpage\n".join(FORMATS["latex"](table) for table in tables))
     assert not [line for line in log.splitlines() if re.search(r"^!|undefined|Missing character|invalid", line)]
+    assert "multiply" not in log  # labels
+    written: dict[str, Callable[[str], str]] = {
+        "text": str,
+        "markdown": markdown_escape,
+        "latex": latex_escape,
+        "html": escape,
+    }
     for table in tables:
-        for layout in (*FORMATS.values(), html):
-            assert "m" in layout(table)
+        rows = [row.label for block in table.blocks for row in block.rows]
+        for name, how in written.items():
+            assert [row for row in rows if how(row) not in FORMATS[name](table)] == []
+        assert [line["label"] for line in csv.DictReader(io.StringIO(FORMATS["csv"](table)))] == rows

@@ -174,8 +174,16 @@ def test_csv_of_published_rows_says_whose_they_are_and_counts_nothing() -> None:
         ["m", "Ours", "model", "Methods", "0.8123", "-2.5", "3", "2"],
         ["n", "Base", "baseline", "Methods", "0.7", "3.1", "3", "3"],
         ["paper/a", "A & B", "published", heading, "0.510", "", "", ""],
-        ["paper/c", "C", "published", heading, "<0.001", "2.50", "", ""],
+        ["paper/c", "C", "published", heading, "0.001", "2.50", "", ""],
     ]
+
+
+def test_csv_has_what_was_computed_of_published_numbers_to_the_last_bit() -> None:
+    cells = (Cell("<0.001", 3.5e-9), Cell("0.012", 0.0123456789), Cell("55.50", 55.5), Cell("–", None), BLANK)
+    columns = tuple(Column(f"p{number}", "p", "", "", 3) for number in range(len(cells)))
+    rows = (Row("paper/a", "A", "published", cells),)
+    out = EVERY["csv"](Table("mini", "", columns, (Block("B", rows),)))
+    assert next(csv.reader([out.splitlines()[1]]))[4:9] == ["3.5e-09", "0.0123456789", "55.50", "", ""]
 
 
 def test_text_lays_out_blocks_with_notes_stars_and_blanks() -> None:
@@ -455,6 +463,34 @@ def test_stars_notes_and_published_blocks_compile_and_widen_nothing(tmp_path: Pa
     tables = [beside(), alone(), beside()._replace(blocks=(*beside().blocks, hostile), corner=NASTY[0])]
     log = compiled(tmp_path, "".join(map(EVERY["latex"], tables)))
     assert not re.search("Overfull|Missing character|undefined", log)
+
+
+def wide(labels: tuple[str, ...], starred: bool) -> Table:
+    """Eight columns, as the demo has them."""
+    heads = [
+        ("Spk. sim.", "cosine", "↑", "0.736"),
+        ("Spk. sim. (ref.)", "cosine", "↑", "0.723"),
+        ("Face sim.", "cosine", "↑", "0.998"),
+        ("Face sim. (ref.)", "cosine", "↑", "0.999"),
+        ("AV corr.", "correlation", "↑", "0.592"),
+        ("Lip motion", "% of face height", "", "1.72"),
+        ("Goodness of pron.", "nats per frame", "↑", "-2.31"),
+        ("Words rejected", "% of words", "↓", "40.3"),
+    ]
+    columns = tuple(Column(f"s{n}", label, unit, arrow, 3) for n, (label, unit, arrow, _) in enumerate(heads))
+    cells = tuple(
+        Cell(text, float(text), 16, stars="***" if starred and number in (0, 1, 3, 4) else "")
+        for number, (*_, text) in enumerate(heads)
+    )
+    rows = tuple(Row(f"m{number}", label, "model", cells) for number, label in enumerate(labels))
+    return Table("mini", "Mini.", columns, (Block("Methods", rows),))
+
+
+@needs_latex
+def test_eight_columns_with_stars_fit_the_column_of_an_article(tmp_path: Path) -> None:
+    labels = ("classical cascade", "classical, frozen mouth", "shifted +2 frames")
+    log = compiled(tmp_path, "".join(EVERY["latex"](wide(labels, starred)) for starred in (False, True)))
+    assert "Overfull" not in log
 
 
 # HTML ------------------------------------------------------------------------------------------------------------

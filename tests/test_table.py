@@ -269,6 +269,29 @@ def test_a_gap_of_its_own_takes_the_star_from_a_method_better_or_worse(tmp_path:
     assert starred(build_with(tmp_path / "gap", split, gap, baseline="base", stars=True)) == {}
 
 
+@pytest.mark.parametrize("worse", [False, True])
+def test_a_gap_of_the_baseline_takes_the_stars_that_speak_for_it_and_the_caption_says_so(
+    tmp_path: Path, worse: bool
+) -> None:
+    """Were it to take the others, a method could win its star back by failing there, too."""
+    split = make_split(tmp_path, EIGHT)
+    found: Found = {
+        "base": ["no face", *spread(0.5, 0.0)[1:]], "far": spread(0.44 if worse else 0.56, 0.01)
+    }  # fmt: skip
+    table = build_with(tmp_path, split, found, baseline="base", stars=True)
+    assert starred(table) == ({} if worse else {"far": "***"})
+    assert "none for a method with gaps of its own)" in table.caption
+    assert "Where base has gaps, up to 1 of 16 pairs are left out of a comparison." in table.caption
+
+
+def test_a_clip_that_defeats_both_takes_no_star(tmp_path: Path) -> None:
+    split = make_split(tmp_path, EIGHT)
+    found: Found = {
+        "base": ["no face", *spread(0.5, 0.0)[1:]], "far": ["no face", *spread(0.56, 0.01)[1:]]
+    }  # fmt: skip
+    assert starred(build_with(tmp_path, split, found, baseline="base", stars=True)) == {"far": "***"}
+
+
 def test_a_method_with_missing_scores_is_not_compared_and_the_caption_says_so(tmp_path: Path) -> None:
     split = make_split(tmp_path, EIGHT)
     found: Found = {
@@ -309,7 +332,30 @@ def test_a_scale_without_direction_takes_no_star(tmp_path: Path) -> None:
     split = make_split(tmp_path, EIGHT)
     found: Found = {"base": spread(0.5, 0.0), "far": spread(0.56, 0.01)}
     fill(tmp_path, split, found, make_scale(direction="none"))
-    assert starred(build(results_of(tmp_path), baseline="base", stars=True)) == {}
+    table = build(results_of(tmp_path), baseline="base", stars=True)
+    assert starred(table) == {}
+    assert "***" not in table.caption, "nothing is said of stars where none can be"
+    assert "Nothing is tested against base: that takes two speakers or more and a scale" in table.caption
+
+
+def test_stars_beside_a_scale_without_direction_are_said_to_be_none_there(tmp_path: Path) -> None:
+    split = make_split(tmp_path, EIGHT)
+    scales = [make_scale("sim"), make_scale("lips", direction="none")]
+    for method, values in {"base": spread(0.5, 0.0), "far": spread(0.56, 0.01)}.items():
+        rows = {pair: one for pair, one in zip(EIGHT, values, strict=True) if one is not None}
+        make_run(tmp_path, split, method, {"sim": rows, "lips": rows}, scales)
+    both = build(results_of(tmp_path), baseline="base", stars=True)
+    assert "; none on a scale without a better side, none for" in both.caption
+    alone = build(results_of(tmp_path, metrics=["sim"]), baseline="base", stars=True)
+    assert "without a better side" not in alone.caption
+    assert "***: differs from base" in alone.caption
+
+
+def test_of_one_speaker_nothing_is_said_of_stars(tmp_path: Path) -> None:
+    split = make_split(tmp_path, {"p1": "ann", "p2": "ann", "p3": "ann"})
+    table = build_with(tmp_path, split, {"base": same(0.5), "far": same(0.9)}, baseline="base", stars=True)
+    assert "***" not in table.caption
+    assert "Nothing is tested against base" in table.caption
 
 
 def test_stars_want_a_baseline_that_is_there(tmp_path: Path, split: Split) -> None:

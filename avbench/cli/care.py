@@ -113,8 +113,8 @@ def _methods() -> list[tuple[str, str]]:
 
     found = []
     for name, factory in METHODS.items():
-        keys = ",".join(f"{key}=…" for key in inspect.signature(factory).parameters)
-        found.append((f"{name}@{keys}" if keys else name, summary(name)))
+        keys = ", ".join(inspect.signature(factory).parameters)
+        found.append((name, f"{summary(name)}; @ {keys}" if keys else summary(name)))
     return found
 
 

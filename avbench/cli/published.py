@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +13,7 @@ from .shared import option
 if TYPE_CHECKING:
     from ..table import Table
 
-__all__ = ["check_published", "published"]
+__all__ = ["check_published", "laid_out", "published"]
 
 HUMAN = "human"
 
@@ -24,13 +25,22 @@ def published(which: str | None, form: str) -> None:
     """Prints the tables of the ID-LoRA paper, or one of them; `human` is its two studies with people.
 
     Numbers are as published. Marks are decided anew, at printed digits: `avbench check-published` says where the paper
-    has others.
+    has others. Of several tables, csv has a blank line between them and a head for each; html has them on one page.
     """
     from ..report import FORMATS
 
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
-    click.echo("\n".join(FORMATS[form](table) for table in _tables(which)).rstrip("\n"))
+    click.echo(laid_out(_tables(which), form))
+
+
+def laid_out(tables: Sequence[Table], form: str) -> str:
+    """Several tables in a format that there is, without the last line end."""
+    from ..report import FORMATS
+    from ..report.html import page
+
+    texts = [page(tables)] if form == "html" else [FORMATS[form](table) for table in tables]
+    return "\n".join(texts).rstrip("\n")
 
 
 def _tables(which: str | None) -> list[Table]:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
+from click.core import ParameterSource
 
 from ..errors import Incomplete, UsageError, unknown
+from .published import laid_out
 from .shared import FILE, option, profile_option, runs_option, say, split_option
 
 if TYPE_CHECKING:
@@ -16,9 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "Kind", "Wanted", "show_table", "table"]
 
-Kind = Literal["main", "ablation", "sweep", "lip-bias"]
+Kind = Literal["main", "ablation", "sweep", "lip-bias", "human"]
 
-KINDS: tuple[Kind, ...] = ("main", "ablation", "sweep", "lip-bias")
+KINDS: tuple[Kind, ...] = ("main", "ablation", "sweep", "lip-bias", "human")
 
 
 class Wanted(NamedTuple):
@@ -27,7 +29,8 @@ class Wanted(NamedTuple):
     profile: str | None = None
     methods: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
-    kind: Kind = "main"
+    asked: Kind | None = None  # the form, where it was said
+    votes: Path | None = None
     key: str | None = None
     share: float | None = None
     baseline: str | None = None
@@ -39,6 +42,10 @@ class Wanted(NamedTuple):
     scatter: Path | None = None
     scatter_scale: str | None = None
 
+    @property
+    def kind(self) -> Kind:
+        return self.asked or "main"
+
 
 @click.command()
 @split_option
@@ -46,7 +53,8 @@ class Wanted(NamedTuple):
 @option("--method", "--methods", "methods", multiple=True, help="Only this method; may be repeated.  [default: all]")
 @profile_option
 @option("--metric", "--metrics", "metrics", multiple=True, help="Only this scale; may be repeated.  [default: all]")
-@option("--kind", type=click.Choice(KINDS), default="main", help="Which form; the others are those of papers.")
+@option("--kind", "asked", type=click.Choice(KINDS), help="Which form of those that papers print.  [default: main]")
+@option("--votes", type=FILE, help="Of human: a file of votes, as `avbench study votes` takes it.")
 @option("--key", help="Of a sweep: the option that METHOD@KEY=value differ in.  [default: the only one]")
 @option("--share", type=float, help="Of lip-bias: the share of clips, those most like the face.  [default: 0.3]")
 @option("--baseline", metavar="METHOD", help="Says which differences from this method would be found.")
@@ -66,8 +74,18 @@ def table(split: str, runs: Path, form: str, **wanted: Any) -> None:
     ablation  a method METHOD below its variants METHOD@key=value
     sweep     METHOD@key=1, METHOD@key=2, …, by the number
     lip-bias  lip motion of the clips that are most like the face
+    human     preferences of people: of --votes, or without it what was published
+
+    Without scores of a split of the ID-LoRA paper it prints what was published of it, all forms or that of --kind, and
+    ends with 4.
     """
-    _show(runs, split, form, Wanted(**wanted))
+    asked = Wanted(**wanted)
+    _check(form, asked)
+    if asked.kind == "human":
+        named = click.get_current_context().get_parameter_source("split") is ParameterSource.COMMANDLINE
+        _show_human(form, asked.votes, split if named else None)
+    else:
+        _show(runs, split, form, asked)
 
 
 def show_table(
@@ -79,20 +97,22 @@ def show_table(
     metrics: tuple[str, ...] = (),
 ) -> None:
     """The table of a split as another command prints it."""
-    _show(runs, split, form, Wanted(profile, methods, metrics))
+    wanted = Wanted(profile, methods, metrics)
+    _check(form, wanted)
+    _show(runs, split, form, wanted)
 
 
 def _show(runs: Path, split: str, form: str, wanted: Wanted) -> None:
     from ..report import FORMATS, write_figure
     from ..report.scatter import write_scatter
 
-    _check(form, wanted)
-    if not _runs_of(runs, split):
-        _published_alone(runs, split, form)
+    if not _scored(runs, split):
+        _published_alone(runs, split, form, wanted)
     results = _results(runs, split, wanted)
     for notice in results.notices:
         say(f"note: {notice}")
     table = _built(runs, results, wanted)
+    _say_left_out(wanted, table)
     if wanted.figure is not None:
         write_figure(wanted.figure, results, table, wanted.figure_width)
     if wanted.scatter is not None:
@@ -110,6 +130,7 @@ def _show(runs: Path, split: str, form: str, wanted: Wanted) -> None:
 def _check(form: str, wanted: Wanted) -> None:
     """UsageError: an unknown format, or options that do not go together."""
     from ..report import FORMATS
+    from ..table import LIP_SCALES, check_share
 
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
@@ -118,10 +139,24 @@ def _check(form: str, wanted: Wanted) -> None:
         ("--scatter", wanted.scatter, "main"),
         ("--key", wanted.key, "sweep"),
         ("--share", wanted.share, "lip-bias"),
+        ("--votes", wanted.votes, "human"),
     )
     for name, given, kind in only:
         if given is not None and given is not False and wanted.kind != kind:
             raise UsageError(f"{name} goes with --kind {kind}, not with --kind {wanted.kind}. Leave one of them out.")
+    if wanted.kind == "human":
+        for name, of_runs in _of_runs(wanted).items():
+            if of_runs:
+                raise UsageError(
+                    f"{name} does not go with --kind human: votes are of people, not of runs. Leave it out."
+                )
+    if wanted.share is not None:
+        check_share(wanted.share)
+    if wanted.kind == "lip-bias" and wanted.metrics and set(wanted.metrics) not in map(set, LIP_SCALES):
+        pairs = " or ".join(" and ".join(pair) for pair in LIP_SCALES)
+        raise UsageError(
+            f"--metric {', '.join(wanted.metrics)} with --kind lip-bias, whose columns are {pairs}. Leave --metric out."
+        )
     if wanted.kind == "lip-bias" and (wanted.baseline or wanted.stars):
         raise UsageError(
             "--baseline and --stars do not go with --kind lip-bias: its clips differ from method to method, and nothing "
@@ -131,14 +166,45 @@ def _check(form: str, wanted: Wanted) -> None:
         raise UsageError("--scatter-scale without --scatter FILE; expected where to draw. Give both.")
 
 
+def _of_runs(wanted: Wanted) -> dict[str, bool]:
+    """Options that say something of runs, and whether they were given."""
+    return {
+        "--method": bool(wanted.methods),
+        "--profile": wanted.profile is not None,
+        "--metric": bool(wanted.metrics),
+        "--baseline": wanted.baseline is not None,
+        "--stars": wanted.stars,
+        "--published": wanted.published,
+        "--hide-controls": wanted.hide_controls,
+    }
+
+
 def _name(split: str) -> str:
-    return Path(split).name
+    return Path(split).absolute().name
 
 
-def _runs_of(runs: Path, split: str) -> bool:
+def _scored(runs: Path, split: str) -> bool:
+    """Whether any run of the split has scores; a folder of clips alone has nothing to show."""
     from ..run import find_runs
 
-    return runs.is_dir() and any(run.split == _name(split) for run in find_runs(runs))
+    return runs.is_dir() and any(
+        path.stat().st_size
+        for run in find_runs(runs)
+        if run.split == _name(split)
+        for path in run.folder.glob("scores*.jsonl")
+    )
+
+
+def _say_left_out(wanted: Wanted, table: Table) -> None:
+    """A notice of methods that were named and that the form has no row for. One alone names the family."""
+    if wanted.kind not in ("ablation", "sweep") or len(wanted.methods) < 2:
+        return
+    from ..results import clean
+
+    rows = {row.method for block in table.blocks for row in block.rows}
+    left = [method for method in wanted.methods if clean(method) not in rows]
+    if left:
+        say(f"note: {', '.join(map(clean, left))}: no row of this {wanted.kind}, and left out.")
 
 
 def _results(runs: Path, split: str, wanted: Wanted) -> Results:
@@ -176,21 +242,96 @@ def _built(runs: Path, results: Results, wanted: Wanted) -> Table:
     return build(results, baseline=wanted.baseline, stars=wanted.stars)
 
 
-def _published_alone(runs: Path, split: str, form: str) -> None:
-    """Without runs: prints what was published of the split, if anything was, and ends with Incomplete."""
+def _show_human(form: str, votes: Path | None, split: str | None) -> None:
+    """Preferences of a file of votes, or the published ones. A split says who speaks where the file does not."""
+    from ..home import sha256
+    from ..published import preferences_table, ratings_table
+    from ..split import load_split
+    from ..table.human import human
+    from ..votes import load_votes, oriented, tally
+
+    if votes is None:
+        click.echo(laid_out([preferences_table(), ratings_table()], form))
+        return
+    speakers = None if split is None else {pair.id: pair.speaker for pair in load_split(split).pairs}
+    every = load_votes(votes, speakers)
+    kept = oriented(every)
+    if len(kept) < len(every):
+        say(f"note: {len(every) - len(kept)} of {len(every)} votes are not about {kept[0].ours} and are left out.")
+    click.echo(laid_out([human(tally(kept), f"{votes.name}@{sha256(votes)[:12]}")], form))
+
+
+def _published_alone(runs: Path, split: str, form: str, wanted: Wanted) -> None:
+    """Without scores: prints what was published of the split, if anything was, and ends with Incomplete."""
+    from ..metric import PROFILES
     from ..published import tables_of
-    from ..report import FORMATS
-    from ..report.html import page
     from ..split import load_split
 
-    tables = tables_of(_name(split))
-    if not tables:
+    name = _name(split)
+    if not tables_of(name):
         return
-    protocol = load_split(split, protocol=True).head.protocol
-    texts = [page(tables)] if form == "html" else [FORMATS[form](table) for table in tables]
-    click.echo("\n".join(texts).rstrip("\n"))
-    lacking = f" Nor are its pairs here: {protocol.missing}." if protocol is not None else ""
+    head = load_split(split, protocol=True).head
+    if wanted.stars and wanted.baseline is None:
+        raise UsageError(
+            "--stars without --baseline: a star says that a method differs from one that is named. Give both."
+        )
+    if wanted.profile is not None and wanted.profile not in PROFILES:
+        raise unknown("profile", wanted.profile, sorted(PROFILES))
+    makes = "`avbench generate` makes clips of a split that has pairs, `avbench score` scores them."
+    if wanting := _wanting_scores(wanted, head.profile):
+        raise Incomplete(
+            f"{runs}: no scores of split {name!r}, and {', '.join(wanting)} can be had of scores alone. {makes} Without "
+            "such options it prints what was published."
+        )
+    tables = _with_metrics(tables_of(name, wanted.asked), wanted, name)
+    click.echo(laid_out(tables, form))
+    lacking = f" Nor are its pairs here: {head.protocol.missing}." if head.protocol is not None else ""
     raise Incomplete(
-        f"{runs}: no run of split {_name(split)!r}, so the numbers above are published ones alone.{lacking} "
-        "`avbench generate` makes clips of a split that has pairs, `avbench score` scores them."
+        f"{runs}: no scores of split {name!r}, so the numbers above are published ones alone.{lacking} {makes}"
     )
+
+
+def _wanting_scores(wanted: Wanted, profile: str) -> list[str]:
+    """Options that published numbers cannot follow."""
+    from ..table import SHARE
+
+    given = {
+        "--method": bool(wanted.methods),
+        f"--profile {wanted.profile}": wanted.profile not in (None, profile),
+        "--key": wanted.key is not None,
+        f"--share {wanted.share}": wanted.share not in (None, SHARE),
+        "--baseline": wanted.baseline is not None,
+        "--figure": wanted.figure is not None,
+        "--scatter": wanted.scatter is not None,
+    }
+    return [name for name, there in given.items() if there]
+
+
+def _with_metrics(tables: list[Table], wanted: Wanted, split: str) -> list[Table]:
+    """These tables, with the columns that were asked for. UsageError where there is no such table or column."""
+    if not tables:
+        raise UsageError(
+            f"nothing published of split {split!r} has the form {wanted.kind}. Leave --kind out to see what has."
+        )
+    there = list(dict.fromkeys(column.scale for table in tables for column in table.columns))
+    for name in wanted.metrics:
+        if name not in there:
+            raise unknown(f"metric in what was published of split {split!r}", name, there)
+    if not wanted.metrics:
+        return tables
+    shown = []
+    for table in tables:
+        kept = [number for number, column in enumerate(table.columns) if column.scale in wanted.metrics]
+        if kept:
+            shown.append(_with_columns(table, kept))
+    return shown
+
+
+def _with_columns(table: Table, kept: list[int]) -> Table:
+    blocks = tuple(
+        block._replace(
+            rows=tuple(row._replace(cells=tuple(row.cells[number] for number in kept)) for row in block.rows)
+        )
+        for block in table.blocks
+    )
+    return table._replace(columns=tuple(table.columns[number] for number in kept), blocks=blocks)

@@ -18,12 +18,12 @@ def weights() -> None:
 
 @weights.command("ls")
 def weights_ls() -> None:
-    """Lists every network file: size, what is here of it, licence, the extractors that use it."""
+    """Lists every network file: size, what is here of it, licence, the extractors or recipes that use it."""
     from ..weights import WEIGHTS, state
 
     for name, weight in WEIGHTS.items():
         size = f"{weight.size / 1e6:7,.1f} MB" if weight.size else "      ? MB"
-        click.echo(f"{name:20} {size}  {state(name)}; {weight.licence}; for {', '.join(weight.used_by)}")
+        click.echo(f"{name:26} {size}  {state(name)}; {weight.licence}; for {', '.join(weight.used_by)}")
 
 
 @weights.command("fetch")
@@ -49,7 +49,7 @@ def weights_fetch(names: tuple[str, ...], profiles: tuple[str, ...], accepted: t
         try:
             with ByteBar() as bar:
                 place = fetch(name, bar)
-            click.echo(f"{name:20} {place}")
+            click.echo(f"{name:26} {place}")
         except WeightsError as error:  # the others are still worth having
             say(f"error: {error}")
             failed = True
@@ -66,14 +66,14 @@ def weights_verify(names: tuple[str, ...]) -> None:
     wrong = 0
     for name in _weights_named(names) if names else WEIGHTS:
         if not names and isinstance(WEIGHTS[name].source, Download | Wheel) and not where(name).exists():
-            click.echo(f"{name:20} absent")
+            click.echo(f"{name:26} absent")
             continue
         try:
             verify(name)
-            click.echo(f"{name:20} ok")
+            click.echo(f"{name:26} ok")
         except AvbenchError as error:
             wrong += 1
-            click.echo(f"{name:20} {error}")
+            click.echo(f"{name:26} {error}")
     if wrong:
         raise SystemExit(1)
 

@@ -88,12 +88,14 @@ def reference_tokens(audio_vae: AudioVae, mel: torch.Tensor) -> torch.Tensor:
     """(B, 2, T, 64) → (B, ceil(T / 4), 128) normalised tokens in float32, on the encoder's device."""
     kept = audio_vae.dtype
     device = next(audio_vae.parameters()).device
-    audio_vae.to(torch.float32)
+    if kept != torch.float32:  # diffusers warns of a change that is none
+        audio_vae.to(torch.float32)
     try:
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
             latent = audio_vae.encode(mel.to(device, torch.float32)).latent_dist.mode()
     finally:
-        audio_vae.to(kept)
+        if kept != torch.float32:
+            audio_vae.to(kept)
     return normalise(pack(latent), audio_vae.latents_mean.float(), audio_vae.latents_std.float())
 
 

@@ -3,7 +3,9 @@
 Conventions
 - A printed number stands for all that round to it. Two numbers agree where some values behind them do; one number in
   two tables is to be printed alike.
-- A mark is right or wrong at printed digits: nobody can rank what the reader cannot see.
+- A mark is right or wrong at printed digits: nobody can rank what the reader cannot see. Ranks are dense.
+- What more than one reading of the paper fits, or a test that it does not name, cannot be decided; it is no disagreement.
+- Two disagreements are one fact where they rest on a comparison of the same two numbers.
 - p of preferences is the paper's own test, exact and two-sided on wins with ties left out, of the integer counts that
   print as its percentages. It treats votes as independent; `Votes` says what is left of it where they are not.
 """
@@ -15,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
+from ..errors import UsageError
 from ..stats import binomial
 from ..table import Mark
 from ..votes import Counts, Sensitivity, fitting_shares, sensitivity, t_of_d
@@ -22,9 +25,10 @@ from .numbers import Again, Beyond, Number, Paper, Preference, Statement, paper
 from .studies import fitting, gains, likely
 from .tables import decided
 
-__all__ = ["KINDS", "Check", "Kind", "Report", "Votes", "check"]
+__all__ = ["KINDS", "RANKS", "Check", "Kind", "Report", "Status", "Votes", "check"]
 
-Kind = Literal["mark", "run", "statement", "total", "preference", "again", "rating"]
+Kind = Literal["mark", "run", "statement", "total", "preference", "again", "rating", "claim"]
+Status = Literal["agrees", "disagrees", "cannot be decided"]
 
 KINDS: dict[Kind, str] = {
     "mark": "Best and second of each column",
@@ -34,7 +38,12 @@ KINDS: dict[Kind, str] = {
     "preference": "Win rates and p of the preferences",
     "again": "Numbers of the preferences that are said again",
     "rating": "Shares, p and effect size of the ratings",
+    "claim": "What the text says of the ratings",
 }
+RANKS = (
+    "best and second are taken as dense ranks of what is printed: equal numbers share a mark, and second is the next "
+    "other number; the paper names no rule"
+)
 MARKED: dict[Mark, str] = {"best": "bold", "second": "underlined", "": "plain"}
 LEAST_P_IN_FULL = 1e-4
 
@@ -44,10 +53,20 @@ class Check(NamedTuple):
 
     kind: Kind
     where: str
-    printed: str
+    printed: str  # of what the text says: our words for it
     recomputed: str
-    agrees: bool
+    status: Status
     remark: str = ""
+    compared: tuple[str, ...] = ()  # the comparisons of two numbers that it rests on
+
+    @property
+    def agrees(self) -> bool:
+        return self.status == "agrees"
+
+    @property
+    def quoted(self) -> bool:
+        """Whether `printed` stands there so; what the text says is in our words."""
+        return self.kind not in ("statement", "claim")
 
 
 class Votes(NamedTuple):
@@ -71,12 +90,32 @@ class Report(NamedTuple):
 
     @property
     def disagreements(self) -> tuple[Check, ...]:
-        return tuple(one for one in self.checks if not one.agrees)
+        return tuple(one for one in self.checks if one.status == "disagrees")
 
-    def tally(self, kind: Kind) -> tuple[int, int]:
-        """How many were checked, and how many disagree."""
+    @property
+    def undecided(self) -> tuple[Check, ...]:
+        return tuple(one for one in self.checks if one.status == "cannot be decided")
+
+    @property
+    def facts(self) -> tuple[tuple[Check, ...], ...]:
+        """The disagreements, together where they are one fact, in the paper's order."""
+        facts: list[list[Check]] = []
+        for one in self.disagreements:
+            same = [fact for fact in facts if any(set(one.compared) & set(other.compared) for other in fact)]
+            facts = [fact for fact in facts if not any(fact is other for other in same)]
+            facts.append([*(check for fact in same for check in fact), one])
+        order = {id(one): at for at, one in enumerate(self.disagreements)}
+        sorted_facts = [tuple(sorted(fact, key=lambda one: order[id(one)])) for fact in facts]
+        return tuple(sorted(sorted_facts, key=lambda fact: order[id(fact[0])]))
+
+    def tally(self, kind: Kind) -> tuple[int, int, int]:
+        """How many were checked, how many disagree, and how many cannot be decided."""
         of = [one for one in self.checks if one.kind == kind]
-        return len(of), sum(not one.agrees for one in of)
+        return (
+            len(of),
+            sum(one.status == "disagrees" for one in of),
+            sum(one.status == "cannot be decided" for one in of),
+        )
 
 
 def check() -> Report:
@@ -93,6 +132,7 @@ def check() -> Report:
             *_preferences(known),
             *_again(known),
             *_ratings(known),
+            *_claims(known),
         ),
         votes=tuple(_votes(known)),
         beyond=known.head.beyond,
@@ -114,9 +154,22 @@ def _marks(known: Paper) -> Iterator[Check]:
                 _place(known, layout.number, number),
                 f"{number.text} {MARKED[number.mark]}",
                 MARKED[mark],
-                agrees,
+                _status(agrees),
                 "" if agrees else _why(number, mark, column, marks, layout.row),
+                () if agrees else _rivals(layout.number, number, mark, column, marks),
             )
+
+
+def _rivals(
+    table: int, number: Number, mark: Mark, column: Sequence[Number], marks: Mapping[str, Mark]
+) -> tuple[str, ...]:
+    """The comparisons behind a wrong mark: with whom the printed one is due, and who has the due one in print."""
+    return tuple(
+        _pair(table, number, other)
+        for other in column
+        if other is not number
+        if (number.mark and marks.get(other.row) == number.mark) or (mark and other.mark == mark)
+    )
 
 
 def _why(number: Number, mark: Mark, column: Sequence[Number], marks: Mapping[str, Mark], rows: str) -> str:
@@ -146,7 +199,9 @@ def _runs(known: Paper) -> Iterator[Check]:
                         _place(known, other.table, there),
                         there.text,
                         f"{here.text} in Table {first.table}",
-                        here.value == there.value,
+                        _status(here.value == there.value),
+                        other.assumption,
+                        (f"{run.split}, {first.row}, {number.metric}: {here.text} or {there.text}",),
                     )
 
 
@@ -162,6 +217,8 @@ def _statements(known: Paper) -> Iterator[Check]:
                 yield _difference(known, statement, of, ours[0], others)
             elif statement.place == "opposed":
                 yield _opposed(known, statement, of, split, ours)
+            elif statement.place == "range":
+                yield _within(statement, of, ours)
             else:
                 yield _order(statement, of, ours, [one for one in others if one not in ours])
 
@@ -182,7 +239,30 @@ def _order(statement: Statement, of: str, ours: list[Number], others: list[Numbe
         for one in ours
         if any(mine is one for mine, _ in against)
     )
-    return Check("statement", of, statement.says, said or "so it is", not against)
+    return Check(
+        "statement",
+        of,
+        statement.says,
+        said or "so it is",
+        _status(not against),
+        statement.remark if against else "",
+        tuple(_pair(statement.table, one, other) for one, other in against),
+    )
+
+
+def _within(statement: Statement, of: str, ours: list[Number]) -> Check:
+    """Whether every number is in the printed range, its ends included."""
+    least, most = (Decimal(end) for end in statement.printed.split("–"))
+    outside = [one for one in ours if not least <= one.value <= most]
+    return Check(
+        "statement",
+        of,
+        f"{statement.says}: {statement.printed}",
+        ", ".join(f"{one.row} {one.text}" for one in ours),
+        _status(not outside),
+        statement.remark if outside else "",
+        tuple(f"{statement.table}, {one.split}, {one.metric}: {one.row}, {statement.printed}" for one in outside),
+    )
 
 
 def _difference(known: Paper, statement: Statement, of: str, ours: Number, others: list[Number]) -> Check:
@@ -191,6 +271,8 @@ def _difference(known: Paper, statement: Statement, of: str, ours: Number, other
     nearest = (max if higher else min)(others, key=lambda one: one.value)
     low, high = _behind(ours.text)
     least, most = _behind(nearest.text)
+    if statement.place == "gain" and nearest.value == 0:
+        raise UsageError(f"{of}: a gain over {nearest.row}, {nearest.text}; expected a number other than 0.")
     if statement.place == "gap":
         between = (low - most, high - least)
         value = f"{ours.value - nearest.value}"
@@ -202,7 +284,9 @@ def _difference(known: Paper, statement: Statement, of: str, ours: Number, other
         of,
         f"{statement.says}: {statement.printed}",
         f"{value} ({ours.text} against {nearest.row} {nearest.text})",
-        _overlap(_behind(statement.printed), between),
+        _status(_overlap(_behind(statement.printed), between)),
+        statement.remark,
+        (_pair(statement.table, ours, nearest),),
     )
 
 
@@ -219,7 +303,19 @@ def _opposed(known: Paper, statement: Statement, of: str, split: str, ours: list
         f"{less.row} {less.text} and {opposite[less.row].text}, but {more.row} {more.text} and {opposite[more.row].text}"
         for less, more in wrong
     )
-    return Check("statement", of, statement.says, said or "so it is", not wrong)
+    return Check(
+        "statement",
+        of,
+        statement.says,
+        said or "so it is",
+        _status(not wrong),
+        statement.remark if wrong else "",
+        tuple(
+            _pair(statement.table, *two)
+            for less, more in wrong
+            for two in ((less, more), (opposite[less.row], opposite[more.row]))
+        ),
+    )
 
 
 def _totals(known: Paper) -> Iterator[Check]:
@@ -229,7 +325,7 @@ def _totals(known: Paper) -> Iterator[Check]:
         ("speakers", totals.speakers, [one.speakers for one in splits]),
     ):
         recomputed = f"{' + '.join(map(str, parts))} = {sum(parts)}"
-        yield Check("total", totals.where, f"{printed} {what}", recomputed, printed == sum(parts))
+        yield Check("total", totals.where, f"{printed} {what}", recomputed, _status(printed == sum(parts)))
 
 
 # Preferences -----------------------------------------------------------------------------------------------------
@@ -249,7 +345,7 @@ def _preferences(known: Paper) -> Iterator[Check]:
                 for one in shown
             )
             or "no count of votes prints so",
-            bool(fits),
+            _status(bool(fits)),
         )
         if not fits:
             continue  # no counts, no p
@@ -261,7 +357,7 @@ def _preferences(known: Paper) -> Iterator[Check]:
                 place,
                 f"p < {claim.removeprefix('<')}",
                 f"p = {' or '.join(map(_p, ps))}",
-                all(binomial(one.wins, one.losses) < bound for one in fits),
+                _status(all(binomial(one.wins, one.losses) < bound for one in fits)),
             )
 
 
@@ -279,7 +375,7 @@ def _again(known: Paper) -> Iterator[Check]:
                 f"{again.where}, {_about(row)}",
                 f"{printed} %",
                 f"{meant} % in Figure 3",
-                agrees,
+                _status(agrees),
                 f"{printed} % is the share of equal votes" if not agrees and ties == {printed} else "",
             )
 
@@ -301,41 +397,121 @@ def _about(row: Preference | Again) -> str:
 
 def _ratings(known: Paper) -> Iterator[Check]:
     head, where = known.head.ratings, "appendix D.2"
-    both = f"{head.ours} vs {head.other}"
     counts = {method: int(known.rating("ratings_per_method", method)) for method in (head.ours, head.other)}
     for method, count in counts.items():
         share = known.rating("bad_rating_pct", method)
         fits = fitting_shares(float(share), count)
         said = " or ".join(f"{one} of {count}: {100 * one / count:.2f} %" for one in fits)
-        yield Check("rating", where, f"{method}: {share} % Bad", said or "no count prints so", bool(fits))
+        yield Check("rating", where, f"{method}: {share} % Bad", said or "no count prints so", _status(bool(fits)))
     for method, count in counts.items():
         mean = known.rating("overall_mos", method)
         least, most = (bound * count for bound in _behind(mean))
         sums = range(-int(-least // 1), int(most) + 1)
         said = " or ".join(f"{one} / {count}" for one in sums)
-        yield Check("rating", where, f"{method}: mean {mean}", said or "no sum of ratings prints so", bool(sums))
+        yield Check(
+            "rating", where, f"{method}: mean {mean}", said or "no sum of ratings prints so", _status(bool(sums))
+        )
 
+    yield _p_beside_d(known, where, counts)
+    yield _scenarios(known, where)
+
+
+def _p_beside_d(known: Paper, where: str, counts: Mapping[str, int]) -> Check:
+    """Whether p is that of d: by t of all ratings it must be; fewer valid ratings or ranks leave it undecided.
+
+    Ranks are tried on one pair of histograms that prints as the shares, means and d of the paper.
+    """
+    both = f"{known.head.ratings.ours} vs {known.head.ratings.other}"
     d, p = known.rating("cohens_d", both), known.rating("p_value", both)
-    bounds = [t_of_d(float(one), *counts.values()).p for one in _behind(d)]
     value = t_of_d(float(d), *counts.values()).p
-    implied = _d_of_p(float(p), *counts.values())
-    yield Check(
+    fewer = [n for n in range(2, min(counts.values())) if _t_fits(d, p, n, n)]
+    shares = [float(known.rating("bad_rating_pct", method)) for method in counts]
+    of_them = [n for n in fewer if all(fitting_shares(share, n) for share in shares)]
+    escapes = []
+    if fewer:
+        escapes.append(
+            f"t of {_run(fewer)} valid ratings of each method"
+            + (f" (of these, {_several(of_them, 'and')} print as both shares of Bad, too)" if of_them else "")
+        )
+    ranks = Decimal(_mann_whitney(known.head.ratings.possible)) if _possible(known, counts, d) else None
+    if ranks is not None and _overlap(_behind(p), (ranks, ranks)):
+        ours, other = (" + ".join(map(str, one)) for one in known.head.ratings.possible)
+        escapes.append(
+            f"Mann-Whitney on {' and '.join(map(str, counts.values()))}, as with {ours} against {other} ratings of "
+            f"{known.head.ratings.scale[0]} to {known.head.ratings.scale[1]}, which print as all else"
+        )
+    agrees = _t_fits(d, p, *counts.values())
+    status: Status = "agrees" if agrees else "cannot be decided" if escapes else "disagrees"
+    fits = f"; p = {p} fits {', or '.join(escapes)}" if escapes and not agrees else ""
+    return Check(
         "rating",
         where,
         f"p = {p} beside d = {d}",
         f"p = {value:.3f}",
-        _overlap(_behind(p), (Decimal(min(bounds)), Decimal(max(bounds)))),
-        f"t of independent ratings, {' and '.join(map(str, counts.values()))}; p = {p} would be d = {implied:.3f}; the "
-        "paper names no test",
+        status,
+        f"t of independent ratings, {' and '.join(map(str, counts.values()))}{fits}; the paper names no test, and only "
+        "the ratings could tell",
     )
-    yield _scenarios(known, where)
 
 
-def _d_of_p(p: float, n_ours: int, n_theirs: int) -> float:
-    """The Cohen's d of two independent samples whose Student's t has that two-sided p."""
-    from scipy.special import stdtrit
+def _t_fits(d: str, p: str, n_ours: int, n_theirs: int) -> bool:
+    """Whether some d that prints so has, by t, some p that prints so."""
+    bounds = [t_of_d(float(one), n_ours, n_theirs).p for one in _behind(d)]
+    return _overlap(_behind(p), (Decimal(min(bounds)), Decimal(max(bounds))))
 
-    return -float(stdtrit(n_ours + n_theirs - 2, p / 2)) * math.sqrt(1 / n_ours + 1 / n_theirs)
+
+def _possible(known: Paper, counts: Mapping[str, int], d: str) -> bool:
+    """Whether the histograms that the data hold print as the paper's counts, shares, means and d."""
+    head = known.head.ratings
+    scale = range(head.scale[0], head.scale[1] + 1)
+    means, squares = [], 0.0
+    for (method, count), histogram in zip(counts.items(), head.possible, strict=True):
+        bad = known.rating("bad_rating_pct", method)
+        if len(histogram) != len(scale) or sum(histogram) != count:
+            return False
+        if histogram[0] not in fitting_shares(float(bad), count):
+            return False
+        total = sum(rating * times for rating, times in zip(scale, histogram, strict=True))
+        mean = Decimal(total) / count
+        if not _overlap(_behind(known.rating("overall_mos", method)), (mean, mean)):
+            return False
+        means.append(total / count)
+        squares += sum(times * (rating - total / count) ** 2 for rating, times in zip(scale, histogram, strict=True))
+    if not squares:
+        return False
+    effect = Decimal((means[0] - means[1]) / math.sqrt(squares / (sum(counts.values()) - 2)))
+    return _overlap(_behind(d), (effect, effect))
+
+
+def _claims(known: Paper) -> Iterator[Check]:
+    """Whether who is said to be significantly surpassed was rated at all, and with what p."""
+    head = known.head.ratings
+    for claim in head.claims:
+        if claim.over == head.other:
+            p = known.rating("p_value", f"{head.ours} vs {head.other}")
+            fits, said = Decimal(p) < Decimal(claim.level), f"p = {p} in {claim.source}"
+        else:
+            fits, said = False, f"{claim.source} has ratings of {head.ours} and {head.other} only"
+        yield Check("claim", claim.where, claim.says, said, _status(fits), "" if fits else claim.remark)
+
+
+def _mann_whitney(histograms: Sequence[Sequence[int]]) -> float:
+    """Two-sided p of two histograms over the same ratings: normal, corrected for ties, not for continuity.
+
+    Mann and Whitney 1947, "On a test of whether one of two random variables is stochastically larger than the other".
+    """
+    from scipy.special import ndtr
+
+    one, other = histograms
+    n_one, n_other = sum(one), sum(other)
+    u, below, ties = 0.0, 0, 0
+    for mine, theirs in zip(one, other, strict=True):
+        u += mine * (below + theirs / 2)
+        below += theirs
+        ties += (mine + theirs) ** 3 - (mine + theirs)
+    n = n_one + n_other
+    variance = n_one * n_other / 12 * (n + 1 - ties / (n * (n - 1)))
+    return 1.0 if variance == 0 else 2.0 * float(ndtr(-abs(u - n_one * n_other / 2) / math.sqrt(variance)))
 
 
 def _scenarios(known: Paper, where: str) -> Check:
@@ -347,14 +523,14 @@ def _scenarios(known: Paper, where: str) -> Check:
     hidden_won = won - sum(gain > 0 for gain in printed.values())
     # A printed mean may be off by half of its last digit, and this is a difference of two.
     rest = [head.scenarios * (whole + slack) - sum(printed.values()) for slack in (Decimal("-0.01"), Decimal("0.01"))]
-    largest = min(gain for gain in printed.values() if gain > 0)
+    largest = min((gain for gain in printed.values() if gain > 0), default=Decimal(0))
     needed = head.scenarios * whole - sum(printed.values())
     return Check(
         "rating",
         where,
         f"{won} of {head.scenarios} scenarios, mean difference {whole}",
         f"the {hidden} that are not printed gain {needed} together, at most {largest} each",
-        hidden == hidden_won and rest[1] > 0 and rest[0] <= hidden * largest,
+        _status(hidden == hidden_won and rest[1] > 0 and rest[0] <= hidden * largest),
     )
 
 
@@ -366,6 +542,26 @@ def _behind(text: str) -> tuple[Decimal, Decimal]:
     number = Decimal(text)
     half = Decimal(5).scaleb(int(number.as_tuple().exponent) - 1)
     return number - half, number + half
+
+
+def _status(agrees: bool) -> Status:
+    return "agrees" if agrees else "disagrees"
+
+
+def _pair(table: int, one: Number, other: Number) -> str:
+    """A comparison of two numbers of a column, whichever is named first."""
+    return f"{table}, {one.split}, {one.metric}: {', '.join(sorted((one.row, other.row)))}"
+
+
+def _run(numbers: Sequence[int]) -> str:
+    """From where to where, if nothing between is missing; else each."""
+    whole = len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1
+    return f"{numbers[0]} to {numbers[-1]}" if whole else _several(numbers)
+
+
+def _several(numbers: Sequence[int], word: str = "or") -> str:
+    *most, last = map(str, numbers)
+    return f"{', '.join(most)} {word} {last}" if most else last
 
 
 def _overlap(one: tuple[Decimal, Decimal], other: tuple[Decimal, Decimal]) -> bool:

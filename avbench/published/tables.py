@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from ..errors import UsageError
 from ..table import BLANK, Block, Cell, Column, Mark, Row, Table, ranked
 from ..table.model import ARROWS
-from .numbers import Form, Layout, Number, Paper, paper
+from .numbers import Layout, Number, Paper, paper
 
 __all__ = ["beside", "decided", "table_of", "tables", "tables_of"]
 
@@ -28,25 +28,27 @@ def table_of(number: int) -> Table:
     return _table(paper(), paper().layout(number), [])
 
 
-def tables_of(split: str) -> list[Table]:
-    """What the paper's tables say of one split; empty where they say nothing."""
+def tables_of(split: str, form: str | None = None) -> list[Table]:
+    """What the paper's tables (of one form) say of one split; empty where they say nothing."""
     return [
         _table(paper(), layout, [split])
         for layout in paper().head.tables
-        if any(number.split == split for number in paper().numbers[layout.number])
+        if form in (None, layout.form) and any(number.split == split for number in paper().numbers[layout.number])
     ]
 
 
-def beside(table: Table, split: str, form: Form = "main") -> Table:
+def beside(table: Table, split: str, form: str = "main") -> Table:
     """`table` with the paper's rows of that split and form in blocks of their own, without marks, under its columns.
 
     UsageError where the paper has nothing for that split and form, or under any of its columns.
     """
     known = paper()
-    blocks = []
-    for layout in known.head.tables:
-        if layout.form == form and any(number.split == split for number in known.numbers[layout.number]):
-            blocks.append(_aligned(table.columns, known, layout, split))
+    of_form = [
+        layout
+        for layout in known.head.tables
+        if layout.form == form and any(number.split == split for number in known.numbers[layout.number])
+    ]
+    blocks = [_aligned(table, known, layout, split) for layout in of_form]
     if not blocks:
         raise UsageError(
             f"--published: the paper has no such table of split {split!r}; expected one of "
@@ -55,8 +57,9 @@ def beside(table: Table, split: str, form: Form = "main") -> Table:
     rows = [row for block in blocks for row in block.rows]
     if not any(cell.text for row in rows for cell in row.cells):
         raise UsageError(
-            f"--published: the paper has none of the scales {', '.join(column.scale for column in table.columns)}; "
-            f"it has {', '.join(known.head.metrics)}. Take --profile authors, or leave it out."
+            f"--published: for split {split!r} and the form {form} the paper has none of the scales "
+            f"{', '.join(column.scale for column in table.columns)}; it has {', '.join(_metrics(known, of_form, split))}. "
+            "Take these with --profile authors, or leave --published out."
         )
     return table._replace(blocks=(*table.blocks, *blocks))
 
@@ -99,14 +102,22 @@ def _table(known: Paper, layout: Layout, splits: Sequence[str]) -> Table:
     )
 
 
-def _aligned(columns: Sequence[Column], known: Paper, layout: Layout, split: str) -> Block:
-    """The rows of a split under somebody else's columns."""
+def _metrics(known: Paper, layouts: Sequence[Layout], split: str) -> list[str]:
+    """What some tables have of a split."""
+    numbers = [number for layout in layouts for number in known.numbers[layout.number]]
+    return list(dict.fromkeys(number.metric for number in numbers if number.split == split))
+
+
+def _aligned(table: Table, known: Paper, layout: Layout, split: str) -> Block:
+    """The rows of a split under somebody else's columns; with their own word for what they are, where ours is another."""
     numbers = [one for one in known.numbers[layout.number] if one.split == split]
     cells = {(one.row, one.metric): _cell(one, "") for one in numbers}
     rows = (
-        _row(known, layout, split, row, (cells.get((row, column.scale), BLANK) for column in columns))
+        _row(known, layout, split, row, (cells.get((row, column.scale), BLANK) for column in table.columns))
         for row in dict.fromkeys(one.row for one in numbers)
     )
+    if layout.row != table.corner:
+        rows = (row._replace(label=f"{layout.row} {row.label}".lstrip()) for row in rows)
     return Block(
         f"{known.head.name}, Table {layout.number}",
         tuple(rows),

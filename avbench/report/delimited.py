@@ -1,4 +1,8 @@
-"""CSV, wide: one row per method, values at full precision, then how many clips each is the mean of."""
+"""CSV, wide: one row per method, values at full precision, then how many clips of the split were measured.
+
+Several tables have different columns: where a command prints more than one, a blank line stands between them, and each
+begins with a head of its own.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,8 @@ __all__ = ["csv"]
 def csv(table: Table) -> str:
     """method, label, kind, then SCALE…, then SCALE_n…; an empty field where nothing was measured.
 
-    A published number is as printed, without coverage, and the block that says whose it is comes after the kind.
+    A published number is as printed, without coverage, and the block that says whose it is comes after the kind. What
+    was computed of published numbers, such as a p, is at full precision.
     """
     scales = [column.scale for column in table.columns]
     published = any(row.kind == "published" for block in table.blocks for row in block.rows)
@@ -35,4 +40,10 @@ def _exact(cell: Cell) -> str:
 
 
 def _printed(cell: Cell) -> str:
-    return "" if cell.value is None else cell.text
+    """The text where it is the number; `<0.001` and what was rounded for the eye are not."""
+    if cell.value is None:
+        return ""
+    try:
+        return cell.text if float(cell.text) == cell.value else repr(cell.value)
+    except ValueError:
+        return repr(cell.value)

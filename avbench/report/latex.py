@@ -90,6 +90,7 @@ ACCENTS = {
 }
 DOTLESS = {"i": "\\i", "j": "\\j"}
 BREAK = r" \\ "
+MANY = 6  # columns; with more, letters, gaps and headings are narrower
 NOTE = 100  # letters of a line below the heading of a block
 LIGATURES = "-',"  # two of a kind would be drawn as one: --, '', ,,
 
@@ -98,20 +99,21 @@ def latex(table: Table) -> str:
     """A float with caption, tabular, gaps and signatures."""
     rows = [row for block in table.blocks for row in block.rows]
     besides = [_Beside.of([row.cells[number] for row in rows]) for number in range(len(table.columns))]
+    many = len(table.columns) > MANY
     made = ["How its numbers were made:", *map(_commented, table.signatures)] if table.signatures else []
     lines = [
         " ".join(["% Needs \\usepackage{booktabs}.", *made[:1]]),
         *(f"% {line}" for line in made[1:]),
         "\\begin{table}",
         "\\centering",
-        "\\setlength{\\tabcolsep}{4pt}",
+        f"\\setlength{{\\tabcolsep}}{{{_gap(many, any(beside.stars for beside in besides))}}}",
         "\\setlength{\\belowcaptionskip}{6pt}",
         f"\\caption{{{escape(table.caption)}}}",
         f"\\label{{tab:avbench-{re.sub('[^A-Za-z0-9.-]', '-', table.name)}}}",
-        "\\footnotesize",
+        "\\scriptsize" if many else "\\footnotesize",
         f"\\begin{{tabular}}{{@{{}}l{'r' * len(table.columns)}@{{}}}}",
         "\\toprule",
-        _line(escape(table.corner), map(_heading, table.columns)),
+        _line(escape(table.corner), (_heading(column, 3 if many else 2) for column in table.columns)),
     ]
     span = 1 + len(table.columns)
     for block in table.blocks:
@@ -166,10 +168,15 @@ class _Beside(NamedTuple):
         return cls(stars, max((cell.coverage for cell in cells), key=len, default=""))
 
 
-def _heading(column: Column) -> str:
-    """The label in at most two lines, its unit small below."""
-    stack = [escape(line) for line in balanced(column.heading, 2)]
-    stack += [f"{{\\tiny {escape(line)}}}" for line in balanced(column.unit, 2) if column.unit]
+def _gap(many: bool, stars: bool) -> str:
+    """On either side of a column. Stars bring some of their own."""
+    return ("1.5pt" if stars else "2pt") if many else "4pt"
+
+
+def _heading(column: Column, lines: int) -> str:
+    """The label in at most so many lines, its unit small below in as many."""
+    stack = [escape(line) for line in balanced(column.heading, lines)]
+    stack += [f"{{\\tiny {escape(line)}}}" for line in balanced(column.unit, lines) if column.unit]
     return f"\\begin{{tabular}}[b]{{@{{}}r@{{}}}}{BREAK.join(stack)}\\end{{tabular}}"
 
 

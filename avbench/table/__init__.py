@@ -7,12 +7,25 @@ motion of the clips that are most like the face.
 from __future__ import annotations
 
 from .build import build, marks, ranked, without_controls
-from .forms import SHARE, Sweep, ablation, default_of, find_sweep, lip_bias, lip_scales, most_similar, sweep
+from .forms import (
+    LIP_SCALES,
+    SHARE,
+    Sweep,
+    ablation,
+    check_share,
+    default_of,
+    find_sweep,
+    lip_bias,
+    lip_scales,
+    most_similar,
+    sweep,
+)
 from .model import BLANK, DASH, Block, Cell, Column, Mark, Row, RowKind, Table
 
 __all__ = [
     "BLANK",
     "DASH",
+    "LIP_SCALES",
     "SHARE",
     "Block",
     "Cell",
@@ -24,6 +37,7 @@ __all__ = [
     "Table",
     "ablation",
     "build",
+    "check_share",
     "default_of",
     "find_sweep",
     "lip_bias",

@@ -7,7 +7,8 @@ Conventions
   methods are not ranked. Neither is a cell with a gap that not every ranked method has: leaving out the clips that
   defeat a metric must never pay.
 - Stars are claims of `compare`: Student's t on speaker means against one baseline, Holm within a scale over the
-  methods that compete. A method with missing scores is not compared, and takes no star.
+  methods that compete. A method with missing scores is not compared. No star where either has a clip that the other
+  lacks, nor on a scale without a better side.
 - A signature for each column says how its numbers were made; numbers with different signatures do not compare.
 """
 
@@ -33,6 +34,8 @@ __all__ = [
     "build",
     "cell_of",
     "columns_of",
+    "eligible",
+    "gaps_of",
     "labels_of",
     "marks",
     "ranked",
@@ -74,7 +77,7 @@ def build(results: Results, *, baseline: str | None = None, stars: bool = False)
         Block("Methods", tuple(row for row in rows if row.kind != "control")),
         Block("Controls", tuple(row for row in rows if row.kind == "control")),
     ]
-    gaps = tuple(line for row in rows if (line := _gaps(row, columns)))
+    gaps = gaps_of(rows, columns)
     words = [
         *_caption(results, bool(gaps), any(marked.values())),
         *_of_baseline(results, baseline, found, stars=stars),
@@ -104,21 +107,26 @@ def without_controls(results: Results) -> Results:
 
 def marks(results: Results, scale: Scale) -> dict[str, Mark]:
     """Method → best or second on that scale; empty where fewer than two methods compete or the split ranks nothing."""
+    printed = {method: _text(scale, results.scores[method, scale.name]) for method in eligible(results, scale)}
+    return ranked(printed, scale.direction)
+
+
+def eligible(results: Results, scale: Scale) -> list[str]:
+    """Methods that may take a mark on that scale: those with no gap that not every ranked method has."""
     rivals = {
         entry.method: results.scores[entry.method, scale.name]
         for entry in results.methods
         if entry.competes and results.scores[entry.method, scale.name].rows
     }
     if not results.ranks or len(rivals) < 2:
-        return {}
+        return []
     # A clip that defeats the metric for everybody (say, a target without a face) is nobody's fault.
     excused = set.intersection(*({int(pair) for pair in scores.failed} for scores in rivals.values()))
-    printed = {
-        method: _text(scale, scores)
+    return [
+        method
         for method, scores in rivals.items()
         if len(scores.measured) and len(scores.measured) + len(excused) == len(results.pairs)
-    }
-    return ranked(printed, scale.direction)
+    ]
 
 
 def ranked(printed: Mapping[str, str], direction: str) -> dict[str, Mark]:
@@ -188,7 +196,7 @@ def _comparisons(results: Results, baseline: str) -> dict[tuple[str, str], Compa
 
 
 def _stars(one: Comparison | None) -> str:
-    """Of what `compare` claims of a method that has no gap of its own, and of nothing else."""
+    """Of what `compare` claims where neither has a gap, and of nothing else."""
     if one is None or one.claim == "none" or one.adjusted is None or one.other_gaps:
         return ""
     return next((stars for most, stars in STARS if one.adjusted < most), "")
@@ -212,6 +220,11 @@ def labels_of(entries: Sequence[Entry]) -> dict[str, str]:
 def signatures_of(results: Results) -> tuple[str, ...]:
     """How the numbers of each column were made."""
     return tuple(signature(results, scale) for scale in results.scales)
+
+
+def gaps_of(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[str, ...]:
+    """A line for each row with gaps: how many clips failed, and how many scores are missing."""
+    return tuple(line for row in rows if (line := _gaps(row, columns)))
 
 
 def _gaps(row: Row, columns: Sequence[Column]) -> str:
@@ -249,11 +262,22 @@ def _of_baseline(
     if not found:
         return [f"Nothing is compared with {name}: on no scale have it and another method all of their scores."]
     words = []
-    if stars:
+    directed = {scale.name for scale in results.scales if scale.direction != "none"}
+    if stars and not any(scale in directed and one.adjusted is not None for (_, scale), one in found.items()):
+        words.append(
+            f"Nothing is tested against {name}: that takes two speakers or more and a scale with a better side."
+        )
+    elif stars:
+        undirected = "none on a scale without a better side, " if len(directed) < len(results.scales) else ""
         words.append(
             f"*, **, ***: differs from {name} with p < 0.05, 0.01, 0.001 (paired t on speaker means, Holm within a column "
-            "over the methods; none for a method with gaps of its own)."
+            f"over the methods; {undirected}none for a method with gaps of its own)."
         )
+        lost = max(one.baseline_gaps for one in found.values())
+        if lost:
+            words.append(
+                f"Where {name} has gaps, up to {lost} of {len(results.pairs)} pairs are left out of a comparison."
+            )
     rivals = [entry.method for entry in results.methods if entry.competes and entry.method != baseline]
     left = [method for method in rivals if any((method, scale.name) not in found for scale in results.scales)]
     if left:

@@ -7,8 +7,9 @@
 Conventions
 - Cells, marks, stars and signatures of an ablation and a sweep are those of `build`, among their own rows alone.
 - The lip-bias form takes the same number of clips of every method, so that none gains by clips without a face:
-  measured clips come first, by face similarity, then those that failed, then those that were not scored. A cell with
-  a gap among its clips takes no mark. Lip motion never takes one: more is not better.
+  measured clips come first, by face similarity, then those that failed, then those that were not scored. Which clips
+  are most like the face is known of a whole split alone: coverage and gaps are those of the split, and a mark is taken
+  by the rule of `build.marks`. Lip motion never takes one: more is not better.
 """
 
 from __future__ import annotations
@@ -26,14 +27,15 @@ from ..errors import Incomplete, UsageError, unknown
 from ..metric import Scale
 from ..results import Entry, Results, Scores, clean
 from ..run import read_sidecar
-from .build import build, cell_of, columns_of, labels_of, ranked, signatures_of
-from .model import Block, Row, Table
+from .build import build, cell_of, columns_of, eligible, gaps_of, labels_of, ranked, signatures_of
+from .model import Block, Cell, Row, Table
 
 __all__ = [
     "LIP_SCALES",
     "SHARE",
     "Sweep",
     "ablation",
+    "check_share",
     "default_of",
     "find_sweep",
     "lip_bias",
@@ -76,7 +78,9 @@ def ablation(results: Results, method: str | None = None, *, baseline: str | Non
     label = labels_of(full)[name]
     rows.sort(key=lambda row: row.method == clean(name))  # stable: the full method last
     return table._replace(
-        caption=f"Ablation of {label}, which is the last row. {table.caption}", blocks=(Block("", tuple(rows)),)
+        name=f"{table.name}-ablation-{clean(name)}",
+        caption=f"Ablation of {label}, which is the last row. {table.caption}",
+        blocks=(Block("", tuple(rows)),),
     )
 
 
@@ -120,7 +124,7 @@ def find_sweep(results: Results, key: str | None = None, method: str | None = No
 def sweep(
     results: Results, of: Sweep, default: str | None = None, *, baseline: str | None = None, stars: bool = False
 ) -> Table:
-    """Rows by the number, which is their label; the method itself stands at its `default`, if that is known."""
+    """Rows by the number, which is their label as it was written; the method itself stands at its `default`, if known."""
     values = dict(of.values)
     number = _number(default) if default is not None else None
     plain = of.name if number is not None and of.name in {entry.method for entry in results.methods} else None
@@ -130,9 +134,12 @@ def sweep(
     table = build(dataclasses.replace(results, methods=methods), baseline=baseline, stars=stars)
     rows = {row.method: row for block in table.blocks for row in block.rows}
     ordered = sorted(values, key=lambda name: (values[name], name == plain))
-    remark = {name: " (default)" if name == plain else "" for name in ordered}
-    rows_by_value = [rows[clean(name)]._replace(label=f"{values[name]}{remark[name]}") for name in ordered]
+    texts = {name: _options(name)[1].get(of.key, "") for name in of.values}
+    if plain is not None:
+        texts[plain] = f"{default} (default)"
+    rows_by_value = [rows[clean(name)]._replace(label=clean(texts[name])) for name in ordered]
     return table._replace(
+        name=f"{table.name}-sweep-{clean(of.name)}-{clean(of.key)}",
         caption=f"Sweep of {of.key} of {clean(of.name)}. {table.caption}",
         blocks=(Block("", tuple(rows_by_value)),),
         corner=clean(of.key),
@@ -169,15 +176,15 @@ def lip_bias(results: Results, share: float = SHARE) -> Table:
     scales = lip_scales(results)
     face = scales[1]
     results = dataclasses.replace(results, scales=scales)
-    labels = labels_of(results.methods)
+    labels, columns = labels_of(results.methods), columns_of(results)
     rows: dict[str, Row] = {}
     for entry in results.methods:
         taken = most_similar(results.scores[entry.method, face.name], len(results.pairs), share)
-        cells = [cell_of(scale, _only(results.scores[entry.method, scale.name], taken), len(taken)) for scale in scales]
+        cells = [
+            _lip_cell(scale, results.scores[entry.method, scale.name], taken, len(results.pairs)) for scale in scales
+        ]
         rows[entry.method] = Row(clean(entry.method), labels[entry.method], entry.kind, tuple(cells))
-    competing = [entry.method for entry in results.methods if entry.competes and results.ranks]
-    whole = {name: rows[name].cells[1].text for name in competing if not rows[name].cells[1].coverage}
-    marked = ranked(whole, face.direction) if len(competing) > 1 else {}
+    marked = ranked({name: rows[name].cells[1].text for name in eligible(results, face)}, face.direction)
     for name, mark in marked.items():
         of_motion, of_face = rows[name].cells
         rows[name] = rows[name]._replace(cells=(of_motion, of_face._replace(mark=mark)))
@@ -185,12 +192,13 @@ def lip_bias(results: Results, share: float = SHARE) -> Table:
         Block("Methods", tuple(row for row in rows.values() if row.kind != "control")),
         Block("Controls", tuple(row for row in rows.values() if row.kind == "control")),
     )
-    gaps = any(cell.coverage for row in rows.values() for cell in row.cells)
+    gaps = gaps_of([row for block in blocks for row in block.rows], columns)
     return Table(
-        name=clean(results.split.rpartition("@")[0]),
-        caption=clean(_lip_caption(results, len(taken), gaps, bool(marked))),
-        columns=columns_of(results),
+        name=f"{clean(results.split.rpartition('@')[0])}-lip-bias",
+        caption=clean(_lip_caption(results, len(taken), bool(gaps), bool(marked))),
+        columns=columns,
         blocks=tuple(block for block in blocks if block.rows),
+        gaps=gaps,
         signatures=tuple(f"{signature}|most_similar:{len(taken)}" for signature in signatures_of(results)),
     )
 
@@ -220,14 +228,27 @@ def most_similar(face_sims: Scores, pairs: int, share: float = SHARE) -> list[in
     nearest whole number, halves up (11 of 35), and at least one. Table 4 of the paper shows lip motion of 30 %; how it
     rounds is not known. UsageError for a share outside 0 to 1.
     """
-    if not 0 < share <= 1:
-        raise UsageError(f"a share of {share:g}; expected more than 0 and at most 1, such as {SHARE}.")
+    check_share(share)
     measured = face_sims.measured[np.argsort(-face_sims.values, kind="stable")].tolist()
     failed = face_sims.failed.tolist()
     missing = sorted(set(range(pairs)) - {*measured, *failed})
     # The nearest double of a share may lie under the number that was meant: 0.3 of 35 is 10.5 and not less.
     count = max(1, math.floor(round(share * pairs, 9) + 0.5))
     return [*measured, *failed, *missing][:count]
+
+
+def check_share(share: float) -> None:
+    """UsageError for a share outside 0 to 1."""
+    if not 0 < share <= 1:
+        raise UsageError(f"a share of {share:g}; expected more than 0 and at most 1, such as {SHARE}.")
+
+
+def _lip_cell(scale: Scale, scores: Scores, taken: Sequence[int], pairs: int) -> Cell:
+    """The number of the clips that were taken, with the coverage of the whole split."""
+    whole = cell_of(scale, scores, pairs)
+    return cell_of(scale, _only(scores, taken), len(taken))._replace(
+        measured=whole.measured, failed=whole.failed, missing=whole.missing
+    )
 
 
 def _only(scores: Scores, pairs: Sequence[int]) -> Scores:
@@ -247,10 +268,17 @@ def _lip_caption(results: Results, count: int, gaps: bool, marked: bool) -> str:
     words = [
         f"{results.title.rstrip('.')}: lip motion against face similarity.",
         f"Split {results.split}, profile {results.profile}: means over the {count} of {pairs} clips of each method with the "
-        "highest face similarity" + (f" (n/{count} beside a mean of fewer)." if gaps else "."),
+        "highest face similarity."
+        + (
+            f" n/{pairs}: only so many clips of the split were measured, so others may be most like the face."
+            if gaps
+            else ""
+        ),
         "A face that hardly moves stays like itself, so read both columns together; more lip motion is not better in "
         "itself, that of real clips is the goal.",
-        "Best and second face similarity are marked, at printed digits, among methods without gaps." if marked else "",
+        "Best and second face similarity are marked, at printed digits, among methods without gaps of their own."
+        if marked
+        else "",
         results.note,
     ]
     return " ".join(word for word in words if word)

@@ -77,7 +77,7 @@ class Block(NamedTuple):
 class Table(NamedTuple):
     """All that a format lays out."""
 
-    name: str  # the split's
+    name: str  # the split's, and the form where it is not the main one: no two tables of a paper share it
     caption: str
     columns: tuple[Column, ...]
     blocks: tuple[Block, ...]
