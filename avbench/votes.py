@@ -11,7 +11,9 @@ Conventions
   says so by its name or docstring; beside it stands the same question asked of means: of pairs, raters and speakers,
   each kind taken as the unit in turn. None of these knows of the others, and where raters and speakers both differ each
   of them is wrong too often. So claims go by `crossed`, which knows of speakers (or pairs, where nobody says the
-  speaker) and raters at once.
+  speaker) and raters at once. Of ratings it takes those of one rater of both methods on one pair, and their difference.
+- Where all clusters are alike, t has no error to judge by. Then there is no interval, and p is that of the sign-flip
+  test of their means; of `crossed`, the largest over pairs, raters and speakers. So four votes that agree prove little.
 - Published totals have no clusters. `sensitivity` says how alike the votes on one pair may be before a p is lost.
 - Holm's adjustment is over all rows of one answer: every other method and question, or every scenario.
 """
@@ -64,6 +66,7 @@ __all__ = [
     "Rating",
     "Sensitivity",
     "TTest",
+    "Tested",
     "Vote",
     "fitting_counts",
     "fitting_shares",
@@ -83,6 +86,7 @@ SCORES = {"ours": 1, "tie": 0, "other": -1}
 VOTE_COLUMNS = ("rater", "pair", "speaker", "question", "ours", "other", "vote")
 RATING_COLUMNS = ("rater", "pair", "method", "rating")
 LEVEL = 0.05  # that `tipping` passes
+ROUNDING = 1e-12  # of scores and ratings: means that differ by less are the same
 MOST_VOTES = 10_000  # of a printed total: at more of them, one digit fits hundreds of counts
 
 Answer = Literal["ours", "other", "tie"]
@@ -141,16 +145,27 @@ class Counts(NamedTuple):
         return self.wins / self.decided if self.decided else None
 
 
+class Tested(NamedTuple):
+    """A mean, 95 % unless another confidence was asked for, and the two-sided p of its being 0."""
+
+    value: float
+    lower: float | None  # None where all clusters are alike
+    upper: float | None
+    p: float
+    degrees: int  # of freedom, of t
+    test: Literal["t", "sign-flip"]  # that p is of: sign-flip where all clusters are alike
+
+
 class Clustered(NamedTuple):
     """The votes as means of clusters: pairs, raters or speakers, two or more of them, each weighing alike."""
 
     unit: str  # one of UNITS
     clusters: int
-    score: Estimate  # Student's t on cluster mean scores, -1 to 1
+    score: Tested  # Student's t on cluster mean scores, -1 to 1
     adjusted: float  # Holm's, of its p
     flip: SignFlip  # of the same means
     flip_adjusted: float  # Holm's, of its p
-    win_rate: Interval | None  # cluster bootstrap; None where fewer than two clusters have a decided vote
+    win_rate: Interval | None  # cluster bootstrap; None where fewer than two clusters have a decided vote, or all alike
 
 
 class Crossed(NamedTuple):
@@ -161,9 +176,9 @@ class Crossed(NamedTuple):
     """
 
     units: tuple[str, str]  # speaker or pair, and rater
-    score: Estimate  # Student's t of the mean score, -1 to 1; degrees of freedom of the fewer clusters
+    score: Tested  # Student's t of the mean score, -1 to 1; degrees of freedom of the fewer clusters
     adjusted: float  # Holm's, of its p
-    win_rate: Interval | None  # the same of decided votes, within 0 to 1; None where fewer than two clusters have one
+    win_rate: Interval | None  # likewise of decided votes, within 0 to 1; None: fewer than two clusters, or all alike
 
 
 class Preference(NamedTuple):
@@ -186,7 +201,7 @@ class Preference(NamedTuple):
 
     @property
     def interval(self) -> Interval | None:
-        """Of the win rate: the crossed one, else what spans the cluster bootstrap intervals."""
+        """Of the win rate: the crossed one, else what spans the cluster bootstrap intervals; None where all are alike."""
         if self.crossed is not None:
             return self.crossed.win_rate
         found = [one.win_rate for one in self.clustered if one.win_rate is not None]
@@ -211,29 +226,36 @@ class Opinion(NamedTuple):
     histogram: tuple[int, ...]  # how many 1, 2, … 5
     mean: float  # of ratings
     bad: int  # ratings up to the limit of Bad
-    by_rating: Interval | None  # t of the mean: treats ratings as independent
+    by_rating: Interval | None  # t of the mean: treats ratings as independent; None, as the others, where all are alike
     by_pair: Interval | None  # t on pair means
     by_speaker: Interval | None  # t on speaker means (of pair means)
 
 
 class Contrast(NamedTuple):
-    """Ours against one other method, in one scenario or in all; above 0 = ours is rated higher. None: not to be computed."""
+    """Ours against one other method, in one scenario or in all; above 0 = ours is rated higher. None: not to be computed.
+
+    Claims go by `crossed`.
+    """
 
     ours: str
     other: str
     scenario: str  # empty: all
     difference: float  # of the means of ratings
     d: float | None  # Cohen's, of ratings; None without spread
-    welch: float | None  # p: treats ratings as independent
+    welch: float | None  # p: treats ratings as independent; None without spread
     mann_whitney: float  # p: treats ratings as independent
     pairs: int  # rated for both; the following are of these
-    by_pair: Estimate | None  # t on differences of pair means
+    by_pair: Tested | None  # t on differences of pair means: treats pairs as independent, whoever rates them
     by_pair_adjusted: float | None  # Holm's, of its p
     wilcoxon: float | None  # p, of the same differences
     speakers: int
-    by_speaker: Estimate | None  # t on speaker means of these differences
+    by_speaker: Tested | None  # t on speaker means of these differences: treats speakers as independent, likewise
     by_speaker_adjusted: float | None  # Holm's, of its p
     flip: SignFlip | None  # of the same speaker means
+    paired: int  # ratings of both methods by one rater on one pair; the following are of their differences
+    units: tuple[str, str]  # speaker or pair, and rater
+    crossed: Tested | None  # t of the mean with both kinds in clusters; None where there are not two of each
+    crossed_adjusted: float | None  # Holm's, of its p
 
 
 class Opinions(NamedTuple):
@@ -630,8 +652,6 @@ def _preference(votes: Sequence[Vote], confidence: float, seed: int) -> Preferen
         del names["speaker"]
     scores = np.array([SCORES[vote.vote] for vote in votes], dtype=np.float64)
     p = binomial(counts.wins, counts.losses)
-    units = ("speaker" if len(set(names.get("speaker", ()))) > 1 else "pair", "rater")
-    several = all(len(set(names[unit])) > 1 for unit in units)
     return Preference(
         ours=votes[0].ours,
         other=votes[0].other,
@@ -647,20 +667,30 @@ def _preference(votes: Sequence[Vote], confidence: float, seed: int) -> Preferen
         clustered=tuple(
             _clustered(unit, scores, of, confidence, seed) for unit, of in names.items() if len(set(of)) > 1
         ),
-        crossed=_crossed(units, scores, names, confidence) if several else None,
+        crossed=_crossed(scores, names, confidence, seed) if _several(names) else None,
     )
+
+
+def _units(names: Mapping[str, Sequence[str]]) -> tuple[str, str]:
+    """What is crossed: speakers, or pairs where there are not two speakers, with raters."""
+    return ("speaker" if len(set(names.get("speaker", ()))) > 1 else "pair", "rater")
+
+
+def _several(names: Mapping[str, Sequence[str]]) -> bool:
+    """Whether there are two of each of them."""
+    return all(len(set(names[unit])) > 1 for unit in _units(names))
 
 
 def _clustered(unit: str, scores: Reals, of: Sequence[str], confidence: float, seed: int) -> Clustered:
     clusters = _places(of)
     means = _means(scores, clusters)
-    score = t_mean(means, confidence=confidence)
     flip = sign_flip(means, seed=seed)
+    score = _tested(means, confidence, seed)
     decided, within = scores[scores != 0.0], clusters[scores != 0.0]
     win_rate = None
     if len(set(within.tolist())) > 1:
         lower, upper = cluster_bootstrap(decided, within, confidence=confidence, seed=seed)
-        win_rate = Interval((1.0 + lower) / 2.0, (1.0 + upper) / 2.0)
+        win_rate = Interval((1.0 + lower) / 2.0, (1.0 + upper) / 2.0) if upper - lower > ROUNDING else None
     return Clustered(
         unit=unit,
         clusters=len(means),
@@ -672,29 +702,56 @@ def _clustered(unit: str, scores: Reals, of: Sequence[str], confidence: float, s
     )
 
 
-def _crossed(units: tuple[str, str], scores: Reals, names: Mapping[str, Sequence[str]], confidence: float) -> Crossed:
+def _crossed(scores: Reals, names: Mapping[str, Sequence[str]], confidence: float, seed: int) -> Crossed:
+    """Of two speakers (or pairs) and two raters at least."""
+    units = _units(names)
     first, second = (_places(names[unit]) for unit in units)
-    score = _two_way(scores, first, second, confidence)
+    score = _cross_tested(scores, names, confidence, seed)
     decided = scores != 0.0
     win_rate = None
     if min(len(set(of[decided].tolist())) for of in (first, second)) > 1:
         ends = _two_way(scores[decided], first[decided], second[decided], confidence)
-        win_rate = Interval(max(0.0, (1.0 + ends.lower) / 2.0), min(1.0, (1.0 + ends.upper) / 2.0))
+        if ends is not None:
+            win_rate = Interval(max(0.0, (1.0 + ends.lower) / 2.0), min(1.0, (1.0 + ends.upper) / 2.0))
     return Crossed(units, score, score.p, win_rate)
 
 
-def _two_way(scores: Reals, first: NDArray[np.intp], second: NDArray[np.intp], confidence: float) -> Estimate:
-    """Student's t of the mean of (N,) scores in two kinds of clusters, two or more of each."""
+def _tested(means: Reals, confidence: float, seed: int) -> Tested:
+    """Student's t on (G,) means, two or more; where they are alike, their sign-flip test."""
+    found = t_mean(means, confidence=confidence)
+    if float(np.ptp(means)) > ROUNDING:
+        return Tested(*found, test="t")
+    return Tested(found.value, None, None, sign_flip(means, seed=seed).p, found.degrees, "sign-flip")
+
+
+def _cross_tested(values: Reals, names: Mapping[str, Sequence[str]], confidence: float, seed: int) -> Tested:
+    """Of the mean of (N,) values, whole numbers, by two-way clusters; where these are alike, the largest sign-flip p."""
+    first, second = (_places(names[unit]) for unit in _units(names))
+    found = _two_way(values, first, second, confidence)
+    if found is not None:
+        return Tested(*found, test="t")
+    kinds = [_places(of) for of in names.values() if len(set(of)) > 1]
+    p = max(sign_flip(_means(values, kind), seed=seed).p for kind in kinds)
+    return Tested(float(values.sum()) / len(values), None, None, p, _degrees(first, second), "sign-flip")
+
+
+def _degrees(first: NDArray[np.intp], second: NDArray[np.intp]) -> int:
+    return min(len(set(first.tolist())), len(set(second.tolist()))) - 1
+
+
+def _two_way(scores: Reals, first: NDArray[np.intp], second: NDArray[np.intp], confidence: float) -> Estimate | None:
+    """Student's t of the mean of (N,) scores in two kinds of clusters, two or more of each; None: the error is 0."""
     from scipy.special import stdtr, stdtrit
 
     mean = float(scores.sum()) / len(scores)
     one, two = _variance(scores, first, mean), _variance(scores, second, mean)
     cells = first.astype(np.int64) * (int(second.max()) + 1) + second
     error = math.sqrt(max(one, two, one + two - _variance(scores, cells, mean)))
-    degrees = min(len(set(first.tolist())), len(set(second.tolist()))) - 1
+    if error <= ROUNDING:
+        return None
+    degrees = _degrees(first, second)
     half = float(stdtrit(degrees, 0.5 + confidence / 2)) * error
-    p = 2.0 * float(stdtr(degrees, -abs(mean) / error)) if error else float(mean == 0.0)
-    return Estimate(mean, mean - half, mean + half, p, degrees)
+    return Estimate(mean, mean - half, mean + half, 2.0 * float(stdtr(degrees, -abs(mean) / error)), degrees)
 
 
 def _variance(scores: Reals, clusters: NDArray[np.integer], mean: float) -> float:
@@ -726,7 +783,8 @@ def _opinion(method: str, scenario: str, ratings: Sequence[Rating], limit: int, 
     given = Counter(one.rating for one in ratings)
 
     def interval(means: Reals) -> Interval | None:
-        return Interval(*mean_interval(means, confidence)) if len(means) > 1 else None
+        spread = len(means) > 1 and float(np.ptp(means)) > ROUNDING
+        return Interval(*mean_interval(means, confidence)) if spread else None
 
     return Opinion(
         method=method,
@@ -752,16 +810,18 @@ def _contrast(
     differences = {pair: means[pair] - others[pair] for pair in means if pair in others}
     speakers = _values(_speaker_means(differences, {one.pair: one.speaker for one in ours}))
     paired = _values(differences)
-    several = min(len(first), len(second)) > 1
-    spread = bool((first != first[0]).any() or (second != second[0]).any())
-    by_pair = t_mean(paired, confidence=confidence) if len(paired) > 1 else None
-    by_speaker = t_mean(speakers, confidence=confidence) if len(speakers) > 1 else None
+    several = min(len(first), len(second)) > 1 and bool(np.ptp(first) or np.ptp(second))
+    by_pair = _tested(paired, confidence, seed) if len(paired) > 1 else None
+    flip = sign_flip(speakers, seed=seed) if len(speakers) > 1 else None
+    by_speaker = _tested(speakers, confidence, seed) if len(speakers) > 1 else None
+    both, names = _rated_both(ours, theirs)
+    crossed = _cross_tested(both, names, confidence, seed) if _several(names) else None
     return Contrast(
         ours=ours[0].method,
         other=theirs[0].method,
         scenario=scenario,
         difference=float(first.sum()) / len(first) - float(second.sum()) / len(second),
-        d=cohens_d(first, second) if several and spread else None,
+        d=cohens_d(first, second) if several else None,
         welch=welch(first, second) if several else None,
         mann_whitney=mann_whitney(first, second),
         pairs=len(paired),
@@ -771,16 +831,33 @@ def _contrast(
         speakers=len(speakers),
         by_speaker=by_speaker,
         by_speaker_adjusted=None if by_speaker is None else by_speaker.p,
-        flip=sign_flip(speakers, seed=seed) if len(speakers) > 1 else None,
+        flip=flip,
+        paired=len(both),
+        units=_units(names),
+        crossed=crossed,
+        crossed_adjusted=None if crossed is None else crossed.p,
     )
+
+
+def _rated_both(ours: Sequence[Rating], theirs: Sequence[Rating]) -> tuple[Reals, dict[str, list[str]]]:
+    """Differences (N,) of the ratings of one rater on one pair, and who and what they are of, by unit."""
+    others = {(one.rater, one.pair): one.rating for one in theirs}
+    kept = [one for one in ours if (one.rater, one.pair) in others]
+    values = np.array([one.rating - others[one.rater, one.pair] for one in kept], dtype=np.float64)
+    names = {unit: [str(getattr(one, unit)) for one in kept] for unit in UNITS}
+    if not all(names["speaker"]):
+        del names["speaker"]
+    return values, names
 
 
 def _adjusted(contrasts: Sequence[Contrast]) -> list[Contrast]:
     """Holm over these, for each kind of test by itself."""
     pairs = iter(holm([one.by_pair.p for one in contrasts if one.by_pair is not None]))
     speakers = iter(holm([one.by_speaker.p for one in contrasts if one.by_speaker is not None]))
+    crossed = iter(holm([one.crossed.p for one in contrasts if one.crossed is not None]))
     return [
         one._replace(
+            crossed_adjusted=None if one.crossed is None else next(crossed),
             by_pair_adjusted=None if one.by_pair is None else next(pairs),
             by_speaker_adjusted=None if one.by_speaker is None else next(speakers),
         )
@@ -805,7 +882,9 @@ def _speaker_means(pairs: Mapping[str, float], speaker_of: Mapping[str, str]) ->
 
 
 def _values(means: Mapping[str, float]) -> Reals:
-    return np.array(list(means.values()), dtype=np.float64)
+    """(G,) of them, and 0 for what rounding has left of it."""
+    found = np.array(list(means.values()), dtype=np.float64)
+    return np.where(np.abs(found) > ROUNDING, found, 0.0)
 
 
 # Totals ------------------------------------------------------------------------------------------------------------

@@ -225,6 +225,34 @@ def test_words_of_votes_say_what_is_taken_as_independent() -> None:
     assert "0.250" in first.splitlines()[-2]
 
 
+def test_words_and_the_figure_say_where_there_is_no_error_to_judge_by() -> None:
+    places = list(itertools.product(("ann", "bob"), ("p1", "p2")))
+    rows = tally([Vote(rater, pair, pair, "voice", "new", "old", "ours") for rater, pair in places])
+    said = preferences_text(rows)
+    assert "0.0e+00" not in said
+    assert said.count("0.500 (0.500)*") == 4
+    assert "*: all clusters are alike, so t has no error to judge by. No interval" in said
+    assert "*" not in preferences_text(preferences())
+    figure = draw_rates(rows)
+    assert spans(named(figure, "win rate")) == [[100.0]]
+    assert named(figure, "interval") == []
+    assert any("clusters that are all alike" in one.get_text().replace("\n", " ") for one in rendered(figure))
+    rated = [Rating(rater, pair, method, at, pair) for rater, pair in places for method, at in (("new", 5), ("old", 3))]
+    said = opinions_text(opinions(rated))
+    assert "0.0e+00" not in said
+    assert said.count("0.500 (0.500)*") == 3
+
+
+def test_words_of_ratings_name_the_contrast_that_claims_go_by() -> None:
+    said = opinions_text(ratings())
+    assert "with the speaker and the rater in clusters (two-way t); claims go by these." in said.replace("\n", " ")
+    (whole, *_) = ratings().contrasts
+    assert whole.crossed is not None
+    line = next(line for line in said.splitlines() if line.startswith("  all "))
+    assert line.endswith(f"{whole.crossed.p:.3f} ({whole.crossed_adjusted:.3f})")
+    assert f"24  {whole.crossed.value:+.2f} [" in line
+
+
 def test_words_of_ratings_have_a_row_for_each_method_and_scenario() -> None:
     said = opinions_text(ratings()).splitlines()
     assert [line.split()[0] for line in said if line and not line.startswith(" ")].count("clap") == 1

@@ -364,14 +364,54 @@ def test_no_interval_of_a_win_rate_leaves_0_to_1() -> None:
     assert row.crossed.win_rate.lower == 0.0
 
 
-def test_votes_that_all_agree_leave_no_doubt_and_ties_leave_all() -> None:
+def test_votes_that_all_agree_are_worth_what_so_many_clusters_can_say_and_ties_nothing() -> None:
     votes = [vote._replace(vote="ours") for vote in simulated(2)]
     (row,) = tally(votes)
     assert row.crossed is not None
-    assert (row.crossed.score.p, row.crossed.win_rate) == (0.0, (1.0, 1.0))
+    assert (row.crossed.score, row.interval) == ((1.0, None, None, 2 / 2**8, 7, "sign-flip"), None)  # of 8 speakers
+    for one in row.clustered:
+        assert (one.score.lower, one.score.upper, one.win_rate) == (None, None, None)
+        assert (one.score.p, one.score.test) == (2 / 2**one.clusters, "sign-flip")
     (row,) = tally([vote._replace(vote="tie") for vote in votes])
     assert row.crossed is not None
     assert (row.crossed.score.p, row.crossed.win_rate, row.interval) == (1.0, None, None)
+
+
+@pytest.mark.parametrize("given", [("ours",) * 4, ("ours", "tie", "tie", "ours")], ids=["unanimous", "balanced"])
+@pytest.mark.parametrize("speaker", ["one", "two", ""], ids=["one speaker", "two speakers", "speakers unknown"])
+def test_a_pilot_without_an_error_to_judge_by_proves_nothing(given: tuple[Any, ...], speaker: str) -> None:
+    places = itertools.product(("p1", "p2"), ("ann", "bob"))
+    of = {"one": "s", "two": "s" + "{}", "": ""}[speaker]
+    votes = [Vote(r, p, of.format(p), "voice", "new", "old", vote) for (p, r), vote in zip(places, given, strict=True)]
+    (row,) = tally(votes)
+    assert row.crossed is not None
+    assert (row.crossed.score.p, row.clustered_p, row.crossed.score.test) == (0.5, 0.5, "sign-flip")
+    assert (row.crossed.score.lower, row.crossed.score.upper, row.crossed.win_rate, row.interval) == (None,) * 4
+    assert {one.score.p for one in row.clustered} == {0.5}
+    assert {one.win_rate for one in row.clustered} == {None}
+    table = human([row])
+    cells = [cell.text for cell in table.blocks[0].rows[0].cells]
+    assert (cells[4:6], cells[8]) == (["–", "–"], "0.500")
+    assert "no error to judge by" in table.caption
+
+
+def test_where_clusters_are_alike_the_largest_sign_flip_p_counts() -> None:
+    votes = [Vote(f"r{at % 3}", f"p{at // 3}", "", "voice", "new", "old", "ours") for at in range(15)]
+    (row,) = tally(votes)
+    assert [one.score.p for one in row.clustered] == [2 / 2**5, 2 / 2**3]
+    assert row.clustered_p == 2 / 2**3
+
+
+def test_decided_votes_that_all_agree_have_no_interval_where_ties_differ() -> None:
+    votes = [
+        Vote(f"r{r}", f"p{p}", "", "voice", "new", "old", "tie" if r == p == 0 else "ours")
+        for r in range(3)
+        for p in range(3)
+    ]
+    (row,) = tally(votes)
+    assert row.crossed is not None
+    assert (row.crossed.score.test, row.crossed.win_rate, row.interval) == ("t", None, None)
+    assert "no interval" in human([row]).caption
 
 
 @pytest.mark.parametrize("unit", ["pair", "rater", "speaker"])
@@ -450,6 +490,7 @@ def test_the_other_side_of_a_comparison_is_its_mirror() -> None:
     assert row.crossed is not None
     assert mirrored.crossed is not None
     assert mirrored.crossed.score.p == row.crossed.score.p
+    assert row.crossed.score.upper is not None
     assert mirrored.crossed.score.lower == -row.crossed.score.upper
 
 
@@ -577,12 +618,18 @@ def test_hand_counted_ratings(tmp_path: Path) -> None:
     whole, clap, drum = found.contrasts
     assert (whole.difference, whole.pairs, whole.speakers) == (1.75, 2, 2)  # p3 and p4 have but one method each
     assert whole.by_pair is not None
-    assert (whole.by_pair.value, whole.by_pair.lower, whole.by_pair.upper, whole.by_pair.p) == (2.0, 2.0, 2.0, 0.0)
+    assert whole.by_pair == (2.0, None, None, 0.5, 1, "sign-flip")  # both pairs differ by 2
     pooled = math.sqrt((5 + 2.75) / 6)
     assert whole.d == pytest.approx(1.75 / pooled, rel=1e-12)
     assert (clap.scenario, clap.difference, clap.pairs) == ("clap", 2.0, 2)
     assert (drum.pairs, drum.by_pair, drum.wilcoxon, drum.by_speaker, drum.flip) == (0, None, None, None, None)
     assert (drum.d, drum.welch, drum.mann_whitney) == (None, None, 1.0)
+    assert (whole.paired, whole.units, whole.crossed) == (
+        3,
+        ("speaker", "rater"),
+        whole.by_pair,
+    )  # all three differ by 2
+    assert (drum.paired, drum.crossed, drum.crossed_adjusted) == (0, None, None)
 
 
 def ratings_of(seed: int, pairs: int = 12) -> list[Rating]:
@@ -629,6 +676,83 @@ def test_tests_of_ratings_are_those_of_an_independent_tool() -> None:
     assert new.by_pair == pytest.approx(ends, rel=1e-12)
 
 
+def test_ratings_that_all_differ_alike_prove_no_more_than_their_clusters_can() -> None:
+    rows = itertools.product(("ann", "bob"), range(6), (("new", 5), ("old", 3)))
+    ratings = [Rating(rater, f"p{p}", method, rating, f"s{p % 3}") for rater, p, (method, rating) in rows]
+    found = opinions(ratings)
+    (one,) = found.contrasts
+    assert (one.by_pair, one.by_speaker) == (
+        (2.0, None, None, 2 / 2**6, 5, "sign-flip"),
+        (2.0, None, None, 2 / 2**3, 2, "sign-flip"),
+    )
+    assert one.crossed == (2.0, None, None, 2 / 2**2, 1, "sign-flip")  # of two raters
+    assert (one.welch, one.d) == (None, None)
+    assert {(row.by_rating, row.by_pair, row.by_speaker) for row in found.opinions} == {(None, None, None)}
+
+
+def test_means_that_cancel_up_to_rounding_are_no_difference() -> None:
+    given = {"p1": ((4, 5, 5), (4, 4, 5)), "p2": ((1, 2, 2), (2, 2, 2))}  # means differ by a third, one up and one down
+    ratings = [
+        Rating(f"r{r}", f"{p}{s}", method, rating, s)
+        for s, (p, both) in itertools.product("ab", given.items())
+        for method, of in zip(("new", "old"), both, strict=True)
+        for r, rating in enumerate(of)
+    ]
+    (one,) = opinions(ratings).contrasts
+    assert one.by_speaker == (0.0, None, None, 1.0, 1, "sign-flip")
+    assert one.flip is not None
+    assert one.flip.p == 1.0
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["speakers known", "pairs only"])
+def test_crossed_contrasts_are_of_ratings_of_both_and_those_of_an_independent_tool(known: bool) -> None:
+    ratings = [one._replace(speaker=one.speaker if known else "") for one in ratings_of(24)]
+    ratings = ratings[:-3]  # three ratings of the one method have none of the other
+    (one,) = opinions(ratings).contrasts
+    unit = "speaker" if known else "pair"
+    given = {(r.rater, r.pair, r.method): r for r in ratings}
+    kept = [
+        (r, given[r.rater, r.pair, "old"]) for r in ratings if r.method == "new" and (r.rater, r.pair, "old") in given
+    ]
+    values = np.array([float(ours.rating - theirs.rating) for ours, theirs in kept])
+    groups = np.array([[int(getattr(ours, name).lstrip("psr")) for name in (unit, "rater")] for ours, _ in kept])
+    fit = OLS(values, np.ones_like(values)).fit(cov_type="cluster", cov_kwds={"groups": groups})
+    assert (one.paired, one.units) == (45, (unit, "rater"))
+    assert one.crossed is not None
+    assert (one.crossed.degrees, one.crossed.test) == (3, "t")
+    assert one.crossed.value == pytest.approx(fit.params[0])
+    assert one.crossed.p == pytest.approx(2 * scipy.stats.t.sf(abs(fit.params[0]) / fit.bse[0], 3), rel=1e-9)
+    ends = scipy.stats.t.interval(0.95, 3, fit.params[0], fit.bse[0])
+    assert (one.crossed.lower, one.crossed.upper) == pytest.approx(ends, rel=1e-9)
+
+
+def test_without_raters_of_both_methods_there_is_no_crossed_contrast() -> None:
+    ratings = [one._replace(rater=f"{one.rater} {one.method}") for one in ratings_of(3)]
+    (one,) = opinions(ratings).contrasts
+    assert (one.paired, one.crossed, one.crossed_adjusted) == (0, None, None)
+    (one,) = opinions([one for one in ratings_of(3) if one.rater == "r1"]).contrasts
+    assert (one.paired, one.crossed) == (12, None)
+
+
+def test_where_raters_differ_in_what_they_like_only_crossed_contrasts_are_right() -> None:
+    trials, wrong = 60, {"by_pair": 0, "by_speaker": 0, "crossed": 0}
+    for seed in range(trials):
+        rng = np.random.default_rng(seed)
+        liking = rng.normal(0, 0.4, (9, 2))  # of a rater for a method
+        felt = 3 + liking[:, None] + rng.normal(0, 0.5, (16, 1)) + rng.normal(0, 0.7, (9, 16, 2))
+        rated = np.clip(np.rint(felt), 1, 5).astype(int)
+        (one,) = opinions(
+            [
+                Rating(f"r{r}", f"p{p}", ("new", "old")[m], int(rating), f"s{p % 8}")
+                for (r, p, m), rating in np.ndenumerate(rated)
+            ]
+        ).contrasts
+        for name in wrong:
+            wrong[name] += getattr(one, name).p <= 0.05
+    assert min(wrong["by_pair"], wrong["by_speaker"]) > 0.2 * trials
+    assert wrong["crossed"] <= trials * (0.05 + 3 * math.sqrt(0.05 * 0.95 / trials))
+
+
 def test_contrasts_of_scenarios_are_adjusted_over_the_scenarios() -> None:
     ratings = [one._replace(scenario=f"x{int(one.pair[1:]) % 3}") for one in ratings_of(4)]
     whole, *each = opinions(ratings).contrasts
@@ -638,6 +762,8 @@ def test_contrasts_of_scenarios_are_adjusted_over_the_scenarios() -> None:
     assert [one.by_pair_adjusted for one in each] == holm(ps) != ps
     ps = [one.by_speaker.p for one in each if one.by_speaker is not None]
     assert [one.by_speaker_adjusted for one in each] == holm(ps)
+    ps = [one.crossed.p for one in each if one.crossed is not None]
+    assert [one.crossed_adjusted for one in each] == holm(ps) != ps
 
 
 def test_the_other_method_as_ours_turns_every_contrast() -> None:
@@ -646,7 +772,12 @@ def test_the_other_method_as_ours_turns_every_contrast() -> None:
     assert (turned.welch, turned.mann_whitney) == (one.welch, one.mann_whitney)
     assert one.by_pair is not None
     assert turned.by_pair is not None
+    assert one.by_pair.upper is not None
     assert (turned.by_pair.p, turned.by_pair.lower) == (one.by_pair.p, -one.by_pair.upper)
+    assert one.crossed is not None
+    assert turned.crossed is not None
+    assert one.crossed.upper is not None
+    assert (turned.crossed.p, turned.crossed.lower) == (one.crossed.p, -one.crossed.upper)
 
 
 def test_the_order_of_ratings_changes_no_number() -> None:

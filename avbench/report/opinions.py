@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..results import clean
-from ..votes import RATINGS, Contrast, Counts, Interval, Opinion, Opinions, Preference, Sensitivity
+from ..votes import RATINGS, Contrast, Counts, Interval, Opinion, Opinions, Preference, Sensitivity, Tested
 from .columns import balanced, pad, width, wrapped
 from .drawing import drawing, form_of, save
 from .lettering import letters
@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 NONE = "–"  # not to be computed
+ALIKE = "*"  # marks what has no error
 PAGE = 100  # columns that words are broken to
 WIDE = 6.6  # inches: the text of a page
 ROW, HEAD = 0.24, 0.26  # inches: a row, and the heading of a block
@@ -89,8 +90,8 @@ def preferences_text(preferences: Sequence[Preference]) -> str:
                     f"{one.unit}s: t, bootstrap",
                     str(one.clusters),
                     _percents(one.win_rate),
-                    f"{one.score.value:+.2f} [{one.score.lower:+.2f}, {one.score.upper:+.2f}]",
-                    f"{_p(one.score.p)} ({_p(one.adjusted)})",
+                    _mean_of(one.score),
+                    _tested(one.score, one.adjusted),
                     f"{_p(one.flip.p)} ({_p(one.flip_adjusted)})" + ("" if one.flip.exact else " Monte Carlo"),
                     _p(one.flip.attainable),
                 ]
@@ -102,13 +103,15 @@ def preferences_text(preferences: Sequence[Preference]) -> str:
                     f"{' and '.join(f'{unit}s' for unit in row.crossed.units)}: two-way t",
                     "",
                     _percents(row.crossed.win_rate),
-                    f"{score.value:+.2f} [{score.lower:+.2f}, {score.upper:+.2f}]",
-                    f"{_p(score.p)} ({_p(row.crossed.adjusted)})",
+                    _mean_of(score),
+                    _tested(score, row.crossed.adjusted),
                     "",
                     "",
                 ]
             )
         lines += [f"  {line}" for line in _columns(cells)]
+    scores = [one.score for row in preferences for one in (*row.clustered, *([row.crossed] if row.crossed else ()))]
+    lines += _alike_said(scores)
     return "\n".join(lines) + "\n"
 
 
@@ -157,12 +160,17 @@ def opinions_text(opinions: Opinions) -> str:
     if opinions.contrasts:
         lines += ["", *textwrap.wrap(_contrasts_said(opinions), PAGE), ""]
         cells = [
-            ["", "difference", "d", "Welch", "Mann-Whitney", "pairs", "t", "Wilcoxon", "speakers", "t", "sign-flip"]
+            [
+                *("", "difference", "d", "Welch", "Mann-Whitney"),
+                *("pairs", "t", "Wilcoxon", "speakers", "t", "sign-flip"),
+                *("both", "difference", "two-way t"),
+            ]
         ]
         for other in opinions.methods[1:]:
             of = [_contrast(one) for one in opinions.contrasts if one.other == other]
-            cells += [[clean(f"{opinions.ours} against {other}"), *[""] * 10], *of] if of else []
+            cells += [[clean(f"{opinions.ours} against {other}"), *[""] * 13], *of] if of else []
         lines += _columns(cells)
+        lines += _alike_said([one for row in opinions.contrasts for one in (row.by_pair, row.by_speaker, row.crossed)])
     return "\n".join(lines) + "\n"
 
 
@@ -174,8 +182,10 @@ def opinions_json(opinions: Opinions) -> str:
 def _contrasts_said(opinions: Opinions) -> str:
     return clean(
         f"{opinions.ours} minus the other. Cohen's d, Welch and Mann-Whitney take ratings as independent; t and Wilcoxon "
-        "after `pairs` take the pairs rated for both, t and sign-flip after `speakers` their speaker means. Columns are p; "
-        "in brackets Holm's, over the other methods or over the scenarios."
+        "after `pairs` take the pairs rated for both, t and sign-flip after `speakers` their speaker means, "
+        "whoever rates them. The last columns take the differences within raters who rated both on one pair, with the "
+        f"{_crossed_of(opinions)} and the rater in clusters (two-way t); claims go by these. Other columns are p; in "
+        "brackets Holm's, over the other methods or over the scenarios."
     )
 
 
@@ -187,12 +197,19 @@ def _contrast(one: Contrast) -> list[str]:
         _p(one.welch),
         _p(one.mann_whitney),
         str(one.pairs),
-        NONE if one.by_pair is None else f"{_p(one.by_pair.p)} ({_p(one.by_pair_adjusted)})",
+        _tested(one.by_pair, one.by_pair_adjusted),
         _p(one.wilcoxon),
         str(one.speakers or NONE),
-        NONE if one.by_speaker is None else f"{_p(one.by_speaker.p)} ({_p(one.by_speaker_adjusted)})",
+        _tested(one.by_speaker, one.by_speaker_adjusted),
         NONE if one.flip is None else f"{_p(one.flip.p)} (≥ {_p(one.flip.attainable)})",
+        str(one.paired or NONE),
+        NONE if one.crossed is None else _mean_of(one.crossed),
+        _tested(one.crossed, one.crossed_adjusted),
     ]
+
+
+def _crossed_of(opinions: Opinions) -> str:
+    return " or ".join(sorted({one.units[0] for one in opinions.contrasts}, reverse=True))
 
 
 # Totals ------------------------------------------------------------------------------------------------------------
@@ -407,7 +424,9 @@ def _rates_said(preferences: Sequence[Preference]) -> str:
         said = "their 95 % intervals are cluster bootstraps"
     else:
         said = "no interval: one pair and one rater, or no decided votes"
-    return f"Votes of raters. Win rates leave ties out; {said}. Dashed: as many wins as losses."
+    alike = any(row.interval is None and row.counts.decided and row.clustered for row in preferences)
+    without = " Without an interval: decided votes of one cluster, or clusters that are all alike." if alike else ""
+    return f"Votes of raters. Win rates leave ties out; {said}.{without} Dashed: as many wins as losses."
 
 
 def _means_said(opinions: Opinions) -> str:
@@ -426,6 +445,26 @@ def _p(p: float | None) -> str:
     if p is None:
         return NONE
     return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
+
+
+def _tested(found: Tested | None, adjusted: float | None) -> str:
+    """p, Holm's in brackets, and a mark where it is not t's."""
+    return NONE if found is None else f"{_p(found.p)} ({_p(adjusted)}){'' if found.test == 't' else ALIKE}"
+
+
+def _mean_of(found: Tested) -> str:
+    ends = "" if found.lower is None or found.upper is None else f" [{found.lower:+.2f}, {found.upper:+.2f}]"
+    return f"{found.value:+.2f}{ends}"
+
+
+def _alike_said(found: Sequence[Tested | None]) -> list[str]:
+    if all(one is None or one.test == "t" for one in found):
+        return []
+    said = (
+        f"{ALIKE}: all clusters are alike, so t has no error to judge by. No interval; p is of the sign-flip test of their "
+        "means, two-way the largest of pairs, raters and speakers."
+    )
+    return ["", *textwrap.wrap(said, PAGE)]
 
 
 def _percents(interval: Interval | None) -> str:

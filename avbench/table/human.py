@@ -22,6 +22,10 @@ __all__ = ["SHOWN", "Totals", "human", "human_of_totals"]
 
 SHOWN = (0.1, 0.2)  # correlations beside published totals
 RATE_DIGITS, P_DIGITS = 1, 3
+_ALIKE = (
+    "Where all clusters are alike, there is no error to judge by: the win rate has no interval, and p, where the mean "
+    "scores are alike, is the largest of the sign-flip tests of their means."
+)
 
 
 class Totals(NamedTuple):
@@ -157,9 +161,16 @@ def _caption(preferences: Sequence[Preference]) -> str:
         + (", from and to the ends of its clustered 95 % interval." if said else "."),
         "p of votes: exact two-sided binomial, ties left out, which treats votes as independent.",
         f"p clustered: {said}; claims go by it." if said else "",
+        _ALIKE if any(_alike(row) for row in preferences) else "",
         f"Each column of p is adjusted over its {len(preferences)} rows (Holm)." if len(preferences) > 1 else "",
     ]
     return " ".join(word for word in words if word)
+
+
+def _alike(row: Preference) -> bool:
+    """Whether clusters that are all alike leave the row without an interval, or with the p of another test."""
+    scores = [row.crossed.score] if row.crossed is not None else [one.score for one in row.clustered]
+    return any(one.test != "t" for one in scores) or bool(scores and row.counts.decided and row.interval is None)
 
 
 def _listed(words: Sequence[str]) -> str:
