@@ -10,7 +10,7 @@ demo: .venv/.embedded  ## make clips, score them, print the table
 	@$(BIN)/avbench demo
 
 test: .venv/.dev  ## everything that is quick: under 6 minutes
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not slow"
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup -m "not slow"
 
 test-slow: .venv/.dev  ## kills, worker counts, networks in full size
 	@$(BIN)/python -m pytest -m slow

@@ -39,8 +39,11 @@ def avbench_home(common: Path) -> Iterator[Path]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs the demo comes last: it is made meanwhile."""
+    """What needs the demo comes last: it is made meanwhile. One process has all other tests of a file, and what they load."""
     items.sort(key=needs_demo)
+    for item in items:
+        if not needs_demo(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def needs_demo(item: pytest.Item) -> bool:

@@ -160,6 +160,7 @@ def test_scoring_again_extracts_nothing_and_changes_nothing(demo: Demo) -> None:
     assert run_files(demo.runs) == before
 
 
+@pytest.mark.slow
 def test_a_limited_run_is_marked_and_no_table_takes_it_unasked(demo: Demo, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     for method in ("truth", "still"):

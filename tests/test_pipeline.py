@@ -27,6 +27,8 @@ from avbench.generator.sampler import Latents
 from avbench.generator.tiny import save_tiny
 from avbench.split import Prompt
 
+pytestmark = pytest.mark.slow  # whole clips and loops of tiny models, a second each
+
 PROMPT = Prompt("a man speaks to the camera", "good morning", "calmly", "rain on a window")
 RATE = 16_000
 LAYOUTS: tuple[Literal["2.0", "2.3"], ...] = ("2.0", "2.3")

@@ -240,6 +240,7 @@ def test_what_is_there_is_not_made_again_and_needs_no_library(tiny: Split, made:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+@pytest.mark.slow
 def test_missing_damaged_and_unrecorded_files_are_made_again_byte_for_byte(
     tiny: Split, made: Path, tmp_path: Path
 ) -> None:

@@ -21,6 +21,8 @@ from avbench.generator.positions import audio_positions, before, video_positions
 from avbench.generator.sampler import Latents, denoise, predictor
 from avbench.generator.tiny import save_tiny
 
+pytestmark = pytest.mark.slow  # whole clips and loops of tiny models, a second each
+
 LAYOUTS: tuple[Literal["2.0", "2.3"], ...] = ("2.0", "2.3")
 FRAMES, SIDE, FPS = 17, 64, 25.0  # pixels
 GRID, SOUND, REFERENCE = (3, 2, 2), 17, 6
