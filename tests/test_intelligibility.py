@@ -167,6 +167,7 @@ def test_a_word_that_the_dictionary_lacks_is_found_too_and_said_to_be_unknown() 
     assert found.known.tolist() == [word != "rivver" for word in found.words.tolist()]
 
 
+@pytest.mark.slow
 def test_an_alignment_does_not_depend_on_what_was_aligned_before_nor_on_the_process() -> None:
     first = align(spoken(), LINE)
     align(spoken(OTHER), OTHER)
@@ -202,6 +203,7 @@ def test_words_are_not_found_where_there_is_no_room_for_them(samples: np.ndarray
     assert found.clip_goodness == 0
 
 
+@pytest.mark.slow
 def test_silence_at_the_end_makes_a_clip_neither_better_nor_worse_and_more_speech_makes_it_worse() -> None:
     rate = spoken().rate
     longer = Sound(np.concatenate([spoken().samples, np.zeros(3 * rate, np.float32)]), rate)

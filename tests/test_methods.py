@@ -656,6 +656,7 @@ def test_the_cascade_says_how_it_spoke_and_that_it_is_synthetic(demo: Demo) -> N
     assert matched.provenance["hertz"] == pytest.approx(matched.provenance["reference_hertz"], rel=0.03)
 
 
+@pytest.mark.slow
 def test_the_cascade_makes_the_same_bytes_again(demo: Demo, tmp_path: Path) -> None:
     split = load_split("demo")
     generate(split, ["classical"], tmp_path, limit=1, workers=1)

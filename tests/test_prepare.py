@@ -262,6 +262,7 @@ def test_missing_damaged_and_unrecorded_files_are_made_again_byte_for_byte(
     assert prepare(tiny, data, 1) == 0
 
 
+@pytest.mark.slow
 def test_another_recipe_makes_everything_anew(made: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(made, data)

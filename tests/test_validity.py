@@ -433,6 +433,7 @@ def judged(returncode: int, lines: Sequence[str]) -> dict[str, list[str]]:
     return rows
 
 
+@pytest.mark.slow
 def test_synthetic_voices_are_told_apart_by_the_program(tmp_path: Path) -> None:
     try:
         weights.ensure(["ge2e-resemblyzer", "silero-vad"])

@@ -734,6 +734,7 @@ def test_without_raters_of_both_methods_there_is_no_crossed_contrast() -> None:
     assert (one.paired, one.crossed) == (12, None)
 
 
+@pytest.mark.slow
 def test_where_raters_differ_in_what_they_like_only_crossed_contrasts_are_right() -> None:
     trials, wrong = 60, {"by_pair": 0, "by_speaker": 0, "crossed": 0}
     for seed in range(trials):
