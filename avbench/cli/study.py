@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import UsageError, unknown
 from .shared import FILE, option, say
 
-__all__ = ["study"]
+if TYPE_CHECKING:
+    from ..votes import Preference
+
+__all__ = ["counted", "study"]
 
 EXIT_FAILED = 1
 
@@ -34,25 +38,19 @@ def votes(file: Path, ours: str | None, split: str | None, form: str, figure: Pa
 
     FILE: .csv or .jsonl with rater, pair, speaker, question, ours, other and vote (ours, other or tie).
     """
-    from ..home import sha256
     from ..report import FORMATS
     from ..report.opinions import preferences_json, preferences_text, write_rates
     from ..table.human import human
-    from ..votes import load_votes, oriented, tally
 
     if form != "json" and form not in FORMATS:
         raise unknown("format", form, ["json", *FORMATS])
-    every = load_votes(file, None if split is None else _speakers(split))
-    kept = oriented(every, ours)
-    if len(kept) < len(every):
-        say(f"note: {len(every) - len(kept)} of {len(every)} votes are not about {kept[0].ours} and are left out.")
-    preferences = tally(kept)
+    preferences, source = counted(file, ours, split)
     if figure is not None:
         write_rates(figure, preferences)
     if form == "json":
         click.echo(preferences_json(preferences).rstrip("\n"))
     else:
-        click.echo(FORMATS[form](human(preferences, f"{file.name}@{sha256(file)[:12]}")).rstrip("\n"))
+        click.echo(FORMATS[form](human(preferences, source)).rstrip("\n"))
     if form == "text":
         click.echo(f"\n{preferences_text(preferences)}".rstrip("\n"))
     if figure is not None:
@@ -121,7 +119,15 @@ def totals(
         raise SystemExit(EXIT_FAILED)
 
 
-def _speakers(split: str) -> dict[str, str]:
+def counted(file: Path, ours: str | None, split: str | None) -> tuple[tuple[Preference, ...], str]:
+    """A file of votes, counted, and its name with its digest. A split says who speaks where the file does not."""
+    from ..home import sha256
     from ..split import load_split
+    from ..votes import load_votes, oriented, tally
 
-    return {pair.id: pair.speaker for pair in load_split(split).pairs}
+    speakers = None if split is None else {pair.id: pair.speaker for pair in load_split(split).pairs}
+    every = load_votes(file, speakers)
+    kept = oriented(every, ours)
+    if len(kept) < len(every):
+        say(f"note: {len(every) - len(kept)} of {len(every)} votes are not about {kept[0].ours} and are left out.")
+    return tally(kept), f"{file.name}@{sha256(file)[:12]}"

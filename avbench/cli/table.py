@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from ..errors import Incomplete, UsageError, unknown
 from .published import laid_out
 from .shared import FILE, option, profile_option, runs_option, say, split_option
+from .study import counted
 
 if TYPE_CHECKING:
     from ..results import Results
@@ -243,22 +244,14 @@ def _built(runs: Path, results: Results, wanted: Wanted) -> Table:
 
 
 def _show_human(form: str, votes: Path | None, split: str | None) -> None:
-    """Preferences of a file of votes, or the published ones. A split says who speaks where the file does not."""
-    from ..home import sha256
+    """Preferences of a file of votes, or the published ones."""
     from ..published import preferences_table, ratings_table
-    from ..split import load_split
     from ..table.human import human
-    from ..votes import load_votes, oriented, tally
 
     if votes is None:
         click.echo(laid_out([preferences_table(), ratings_table()], form))
-        return
-    speakers = None if split is None else {pair.id: pair.speaker for pair in load_split(split).pairs}
-    every = load_votes(votes, speakers)
-    kept = oriented(every)
-    if len(kept) < len(every):
-        say(f"note: {len(every) - len(kept)} of {len(every)} votes are not about {kept[0].ours} and are left out.")
-    click.echo(laid_out([human(tally(kept), f"{votes.name}@{sha256(votes)[:12]}")], form))
+    else:
+        click.echo(laid_out([human(*counted(votes, None, split))], form))
 
 
 def _published_alone(runs: Path, split: str, form: str, wanted: Wanted) -> None:
