@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
-import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,8 @@ import pytest
 
 import avbench
 from avbench.doctor import requirements, satisfies
+
+from .wheel import said, unpacked
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "avbench"
@@ -233,26 +232,12 @@ def test_no_file_is_large() -> None:
 
 
 def test_a_built_package_finds_its_splits(tmp_path: Path) -> None:
-    source, wheels, site = tmp_path / "source", tmp_path / "wheels", tmp_path / "site"
-    ignore = shutil.ignore_patterns("__pycache__")
-    for name in ("avbench", "reports", "splits"):
-        shutil.copytree(ROOT / name, source / name, ignore=ignore)
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    wheels.mkdir()
-    build = f"from setuptools.build_meta import build_wheel; build_wheel({str(wheels)!r})"
-    subprocess.run([sys.executable, "-W", "ignore", "-c", build], cwd=source, capture_output=True, check=True)
-    (wheel,) = wheels.glob("avbench-*.whl")
-    zipfile.ZipFile(wheel).extractall(site)
-
+    site = unpacked(tmp_path)
     code = (
         "import avbench, avbench.split as s; print(avbench.__file__); "
         "print(*[s.load_split(name, protocol=True).label for name in s.known_splits(protocols=True)])"
     )
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    where, labels = done.stdout.splitlines()
+    where, labels = said(site, code)
     heads = sorted(ROOT.glob("splits/*/split.toml"))
     here = [avbench.load_split(str(head.parent), protocol=True).label for head in heads]
     assert Path(where).is_relative_to(site)

@@ -5,12 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
-import zipfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -38,6 +34,7 @@ from avbench.split import load_split
 from avbench.table import Block, Cell, Column, Row, Table
 
 from .paper import compiled, needs_latex
+from .wheel import said, unpacked
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "reports" / "published" / "id-lora"
@@ -690,26 +687,14 @@ def test_the_report_is_text_or_json_and_ends_with_0() -> None:
 
 
 def test_a_built_package_has_the_numbers_and_the_protocols(tmp_path: Path) -> None:
-    source, wheels, site = tmp_path / "source", tmp_path / "wheels", tmp_path / "site"
-    for name in ("avbench", "reports/published", "splits"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    wheels.mkdir()
-    build = f"from setuptools.build_meta import build_wheel; build_wheel({str(wheels)!r})"
-    subprocess.run([sys.executable, "-W", "ignore", "-c", build], cwd=source, capture_output=True, check=True)
-    (wheel,) = wheels.glob("avbench-*.whl")
-    zipfile.ZipFile(wheel).extractall(site)
+    site = unpacked(tmp_path)
     code = (
         "import avbench.published as p, avbench.split as s; print(p.__file__); "
         "print(len(p.check().disagreements), *s.known_splits(), '|', *s.known_splits(protocols=True))"
     )
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    where, said = done.stdout.splitlines()
+    where, labels = said(site, code)
     assert Path(where).is_relative_to(site)
-    assert said == "35 demo | demo easy hard talkvid"
+    assert labels == "35 demo | demo easy hard talkvid"
     grafted = (ROOT / "MANIFEST.in").read_text().split()[1::2]
     assert grafted == ["reports/published", "splits"], "a source archive has what setup.py copies"
     assert f"DATA = {tuple(grafted)!r}".replace("'", '"') in (ROOT / "setup.py").read_text()
