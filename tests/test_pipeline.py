@@ -12,18 +12,20 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from diffusers.hooks.group_offloading import ModuleGroup
 from hypothesis import given
 from hypothesis import strategies as st
 
 from avbench.clip import Sound, probe, read_audio, read_video, write_audio, write_clip, write_image
 from avbench.errors import AvbenchError, UsageError, WeightsError
-from avbench.generator import pipeline
+from avbench.generator import networks, pipeline
 from avbench.generator.context import Rule, Stream
 from avbench.generator.driver import Driver, Text
-from avbench.generator.pipeline import Made, Shot, check, produce, prompt_text
+from avbench.generator.pipeline import Made, Step, produce
 from avbench.generator.positions import audio_positions
 from avbench.generator.recipe import FAMILY, Adapter, Recipe, recipe, settings
 from avbench.generator.sampler import Latents
+from avbench.generator.shots import Shot, check, prompt_text
 from avbench.generator.tiny import save_tiny
 from avbench.split import Prompt
 
@@ -73,7 +75,7 @@ def a_shot(place: Path, path: Path, **changes: Any) -> Shot:
 
 def made(what: Recipe, place: Path, *shots: Shot, **options: Any) -> list[Made]:
     options = {"device": "cpu", "precision": "fp32", **options}
-    return list(produce(what, place / what.layout, shots, **options))
+    return [one for one in produce(what, place / what.layout, shots, **options) if isinstance(one, Made)]
 
 
 class Loop:
@@ -85,19 +87,19 @@ class Loop:
         self.answers: list[Latents] = []
         torch.manual_seed(0)
 
-    def __call__(self, driver: Driver, video: Stream, audio: Stream, *rest: Any) -> Latents:
+    def __call__(self, driver: Driver, video: Stream, audio: Stream, *rest: Any) -> list[Latents]:
         self.calls.append((driver, video, audio, *rest[:3]))
         transformer = driver.transformer
         known = getattr(transformer, "peft_config", {})
         self.in_use.append(list(transformer.active_adapters()) if known else [])
         self.answers.append(Latents(*(torch.randn(stream.x.shape) for stream in (video, audio))))
-        return self.answers[-1]
+        return self.answers[-1:]
 
 
 @pytest.fixture
 def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
     found = Loop()
-    monkeypatch.setattr(pipeline, "denoise", found)
+    monkeypatch.setattr(pipeline, "steps", found)
     return found
 
 
@@ -108,9 +110,11 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
 def test_a_clip_has_the_length_and_size_asked_for_and_sound_to_its_end(
     place: Path, tmp_path: Path, name: str, rate: int
 ) -> None:
-    heard: list[tuple[str, int, int]] = []
     shot = a_shot(place, tmp_path / "clip.mp4", frames=33, width=192, height=128)
-    (one,) = made(tiny(name, steps=2), place, shot, report=lambda *said: heard.append(said))
+    what = tiny(name, steps=2)
+    *told, one = produce(what, place / what.layout, [shot], device="cpu", precision="fp32")
+    assert told == [Step("pair", step, 5) for step in range(1, 6)]
+    assert isinstance(one, Made)
     assert (one.pair, one.failure) == ("pair", "")
     info = probe(shot.path)
     assert (info.width, info.height, info.sample_rate) == (192, 128, rate)
@@ -119,7 +123,6 @@ def test_a_clip_has_the_length_and_size_asked_for_and_sound_to_its_end(
     assert len(sound.samples) == pytest.approx(33 / 25 * rate, abs=1024)
     assert frames.std() > 1
     assert np.abs(sound.samples[: rate // 2]).max() > 1e-3
-    assert heard == [("pair", step, 5) for step in range(1, 6)]
 
     said = one.provenance
     assert json.loads(json.dumps(said)) == said
@@ -153,13 +156,13 @@ def test_a_clip_depends_on_its_seed_and_not_on_its_company_and_failures_spare_th
         "wordy": ({"prompt": msgspec.structs.replace(PROMPT, visual="word " * 2000)}, "tokens; expected at most 1024"),
     }
     order: list[str] = []
-    load = pipeline._load
+    load = pipeline.load
 
     def loading(*given: Any) -> Any:
         order.append("load")
         return load(*given)
 
-    monkeypatch.setattr(pipeline, "_load", loading)
+    monkeypatch.setattr(pipeline, "load", loading)
     good = {
         name: a_shot(place, tmp_path / f"{name}.mp4", pair=name, seed=seed)
         for name, seed in {"one": 1, "two": 2, "again": 1}.items()
@@ -170,9 +173,10 @@ def test_a_clip_depends_on_its_seed_and_not_on_its_company_and_failures_spare_th
     what = tiny("idlora-onestage", steps=1)
     found = []
     for one in produce(what, place / "2.0", shots, device="cpu", precision="fp32"):
-        order.append(one.pair)
-        found.append(one)
         assert torch.is_grad_enabled()
+        if isinstance(one, Made):
+            order.append(one.pair)
+            found.append(one)
     assert order == [*bad, "load", "one", "two", "again"]
     for one in found[: len(bad)]:
         assert bad[one.pair][1] in one.failure
@@ -186,18 +190,53 @@ def test_a_clip_depends_on_its_seed_and_not_on_its_company_and_failures_spare_th
 def test_where_memory_ends_clips_made_before_stay(
     place: Path, tmp_path: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(driver: Driver, video: Stream, audio: Stream, *rest: Any) -> Latents:
+    def full(driver: Driver, video: Stream, audio: Stream, *rest: Any) -> list[Latents]:
         if loop.calls:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return loop(driver, video, audio, *rest)
 
-    monkeypatch.setattr(pipeline, "denoise", full)
+    monkeypatch.setattr(pipeline, "steps", full)
     shots = [a_shot(place, tmp_path / f"{name}.mp4", pair=name) for name in ("one", "two")]
     clips = produce(tiny("idlora-onestage"), place / "2.0", shots, device="cpu", precision="fp32")
-    assert next(clips).pair == "one"
+    assert isinstance(next(clips), Step)
+    assert isinstance(next(clips), Made)
     with pytest.raises(AvbenchError, match=r"out of memory on cpu at fp32: CUDA out of memory\. Clips made"):
         next(clips)
     assert [shot.path.exists() for shot in shots] == [True, False]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp8"])
+def test_where_networks_wait_changes_no_byte(
+    place: Path, tmp_path: Path, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = msgspec.structs.replace(
+        tiny("idlora", steps=2),
+        stage_one={"id": lora(tmp_path / "id.safetensors", 1.0)},
+        stage_two={"distilled": lora(tmp_path / "distilled.safetensors", -1.0)},
+    )
+    monkeypatch.setattr(pipeline, "BATCH", 2)
+    onloaded: set[str] = set()
+    onload = ModuleGroup.onload_
+    monkeypatch.setattr(
+        ModuleGroup, "onload_", lambda group: (onloaded.add(type(group.modules[0]).__name__), onload(group))[1]
+    )
+    clips: dict[str, list[bytes]] = {}
+    order: dict[str, list[str]] = {}
+    for memory in ("resident", "staged", "offload"):
+        names = [f"{memory}-{number}" for number in range(3)]
+        shots = [
+            a_shot(place, tmp_path / f"{name}.mp4", pair=name, seed=int(name[-1]), width=128, height=128)
+            for name in names
+        ]
+        assert not onloaded
+        told = list(produce(what, place / "2.0", shots, device="cpu", precision=precision, memory=memory))  # type: ignore[arg-type]
+        order[memory] = [one.pair[-1] + ("." if isinstance(one, Step) else "!") for one in told]
+        clips[memory] = [shot.path.read_bytes() for shot in shots]
+    assert {"Gemma3DecoderLayer", "LTX2VideoTransformerBlock"} <= onloaded
+    assert clips["resident"] == clips["staged"] == clips["offload"]
+    one_by_one = ["0."] * 5 + ["0!"] + ["1."] * 5 + ["1!"] + ["2."] * 5 + ["2!"]
+    in_batches = ["0."] * 2 + ["1."] * 2 + ["0."] * 3 + ["1."] * 3 + ["0!", "1!"] + ["2."] * 5 + ["2!"]
+    assert order == {"resident": one_by_one, "staged": in_batches, "offload": in_batches}
 
 
 # Recipes ---------------------------------------------------------------------------------------------------------
@@ -629,7 +668,7 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
 
 
 def save_parts(folder: Path) -> Path:
-    for part in (*pipeline.PARTS, pipeline.UPSAMPLER):
+    for part in (*networks.PARTS, networks.UPSAMPLER):
         (folder / part).mkdir()
     config = {"cross_attn_mod": False, "num_layers": 4}
     (folder / "transformer" / "config.json").write_text(json.dumps(cast(Any, config)))

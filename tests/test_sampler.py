@@ -18,7 +18,7 @@ from avbench.generator.context import Context, Stream, noised, state
 from avbench.generator.driver import Driver, Hidden, Moment, Text
 from avbench.generator.guidance import Pass, Skip, Term, bimodal, identity, resolve, stg, text_cfg
 from avbench.generator.positions import audio_positions, before, video_positions
-from avbench.generator.sampler import Latents, denoise, predictor
+from avbench.generator.sampler import Latents, denoise, predictor, steps
 from avbench.generator.tiny import save_tiny
 
 pytestmark = pytest.mark.slow  # whole clips and loops of tiny models, a second each
@@ -305,20 +305,14 @@ def test_what_is_given_leaves_the_loop_unchanged(drivers: dict[str, Driver], lay
 
 @layouts
 def test_the_same_noise_gives_the_same_bits(drivers: dict[str, Driver], layout: str) -> None:
-    steps: list[tuple[int, int]] = []
-    both = [
-        denoise(
-            drivers[layout],
-            *streams(),
-            texts(drivers[layout]),
-            SIGMAS,
-            resolve(FULL),
-            report=lambda done, of: steps.append((done, of)),
-        )
-        for _ in range(2)
-    ]
+    given = (drivers[layout], *streams(), texts(drivers[layout]), SIGMAS, resolve(FULL))
+    both = [denoise(*given) for _ in range(2)]
     assert all(torch.equal(one, other) for one, other in zip(*both, strict=True))
-    assert steps == [(1, 3), (2, 3), (3, 3)] * 2
+    told = list(steps(*given))
+    assert len(told) == len(SIGMAS) - 1
+    assert torch.equal(told[-1].video, both[0].video)
+    assert not torch.equal(told[0].video, told[1].video)
+    assert torch.is_grad_enabled()
 
 
 @layouts

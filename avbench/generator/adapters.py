@@ -34,7 +34,7 @@ from ..errors import UsageError, WeightsError, unknown
 from ..extract.nets.loading import read_safetensors
 from ..home import sha256
 
-__all__ = ["AdapterSpec", "Loaded", "base_of", "changes", "load", "smallest_forward", "use"]
+__all__ = ["AdapterSpec", "Loaded", "base_of", "changes", "load", "put", "smallest_forward", "use"]
 
 Base: TypeAlias = Literal["2.0", "2.3"]
 Transformer: TypeAlias = Any  # diffusers.LTX2VideoTransformer3DModel: to type checkers its classes are empty
@@ -126,6 +126,15 @@ def use(transformer: Transformer, names: Sequence[str]) -> None:
     transformer.enable_adapters()
     transformer.set_adapters(list(dict.fromkeys(names)))
     transformer.requires_grad_(False)  # peft makes those in use trainable, and a graph would be kept
+
+
+def put(transformer: Transformer, device: torch.device) -> None:
+    """Moves the transformer with the adapters in use to a device, and the other adapters to the CPU."""
+    known = _known(transformer)
+    idle = [name for name in known if name not in (transformer.active_adapters() if known else ())]
+    for name, value in (*transformer.named_parameters(), *transformer.named_buffers()):
+        waits = any(f".{side}.{adapter}." in name for side in ("lora_A", "lora_B") for adapter in idle)
+        value.data = value.data.to("cpu" if waits else device)
 
 
 def changes(

@@ -26,7 +26,7 @@ from ..errors import UsageError, unknown
 from . import schedule
 from .guidance import Term, bimodal, identity, resolve, stg, text_cfg
 
-__all__ = ["FAMILY", "Adapter", "Recipe", "recipe", "settings", "terms"]
+__all__ = ["FAMILY", "Adapter", "Memory", "Recipe", "recipe", "settings", "terms"]
 
 Layout = Literal["2.0", "2.3"]
 Checkpoint = Literal["celebvhq", "talkvid"]
@@ -34,6 +34,7 @@ Model = Literal["released", "tiny"]
 Positions = Literal["negative", "standard"]
 PositionDtype = Literal["float32", "bfloat16"]
 Masks = Literal["inference", "training"]
+Memory = Literal["auto", "resident", "staged", "offload"]  # where networks are (`networks`); auto: the first that fits
 Sigmas = Annotated[tuple[float, ...], msgspec.Meta(min_length=2)]
 
 STG_BLOCK, TINY_STG_BLOCK = 29, 2

@@ -17,7 +17,7 @@ float32 whatever the transformer computes in.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -28,7 +28,7 @@ from .context import Stream, kept, without
 from .driver import Driver, Hidden, Moment, Text
 from .guidance import Pass
 
-__all__ = ["Latents", "denoise", "predictor"]
+__all__ = ["Latents", "denoise", "predictor", "steps"]
 
 
 class Latents(NamedTuple):
@@ -45,29 +45,39 @@ def denoise(
     texts: Mapping[str, Text],
     sigmas: Sequence[float],
     passes: Sequence[Pass],
-    report: Callable[[int, int], None] | None = None,
 ) -> Latents:
     """Euler's steps from the first noise level to the last, which is 0: tokens as in the streams, references included.
 
-    `texts` has a prompt for each `text` of the passes; `report` hears of every step done, and of how many.
-    UsageError where these do not fit together; AvbenchError where the transformer gives numbers that are not finite.
+    `texts` has a prompt for each `text` of the passes. UsageError where these do not fit together; AvbenchError where
+    the transformer gives numbers that are not finite.
     """
+    *_, last = steps(driver, video, audio, texts, sigmas, passes)
+    return last
+
+
+@torch.no_grad()
+def steps(
+    driver: Driver,
+    video: Stream,
+    audio: Stream,
+    texts: Mapping[str, Text],
+    sigmas: Sequence[float],
+    passes: Sequence[Pass],
+) -> Iterator[Latents]:
+    """What `denoise` has after each of its steps: one fewer than there are noise levels."""
     if len(sigmas) < 2 or sigmas[-1] != 0 or not all(1 >= a > b >= 0 for a, b in itertools.pairwise(sigmas)):
         raise UsageError(f"the noise levels are {list(sigmas)}, expected two or more, from at most 1 down to 0.")
-    with torch.no_grad():
-        predict = predictor(driver, video, audio, texts, passes)
-        x = Latents(video.x, audio.x)
-        for step, (sigma, following) in enumerate(itertools.pairwise(sigmas), start=1):
-            x0 = predict(x, sigma)
-            x = Latents(*(now + (now - clean) / sigma * (following - sigma) for now, clean in zip(x, x0, strict=True)))
-            if not all(tokens.isfinite().all() for tokens in x):
-                raise AvbenchError(
-                    f"after step {step} of {len(sigmas) - 1} the latents hold numbers that are not finite "
-                    f"(the transformer computes in {driver.transformer.dtype}): use bfloat16 or float32, and check weights."
-                )
-            if report is not None:
-                report(step, len(sigmas) - 1)
-    return x
+    predict = predictor(driver, video, audio, texts, passes)
+    x = Latents(video.x, audio.x)
+    for step, (sigma, following) in enumerate(itertools.pairwise(sigmas), start=1):
+        x0 = predict(x, sigma)
+        x = Latents(*(now + (now - clean) / sigma * (following - sigma) for now, clean in zip(x, x0, strict=True)))
+        if not all(tokens.isfinite().all() for tokens in x):
+            raise AvbenchError(
+                f"after step {step} of {len(sigmas) - 1} the latents hold numbers that are not finite "
+                f"(the transformer computes in {driver.transformer.dtype}): use bfloat16 or float32, and check weights."
+            )
+        yield x
 
 
 def predictor(
