@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "avbench"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if len(ast.parse(path.read_text()).body) > 1)
 HEAVY = {
-    "accelerate", "av", "cv2", "diffusers", "dlib", "espeakng_loader", "jiwer", "matplotlib", "onnxruntime", "peft", "PIL", "pocketsphinx", "safetensors", "scipy",
+    "accelerate", "av", "c2pa", "cryptography", "cv2", "diffusers", "dlib", "espeakng_loader", "jiwer", "matplotlib", "onnxruntime", "peft", "PIL", "pocketsphinx", "safetensors", "scipy",
     "silero_vad", "skimage", "soxr", "tokenizers", "torch", "transformers",
 }  # fmt: skip
 NEVER = {"torchaudio", "torchvision"}
