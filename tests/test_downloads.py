@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ import pytest
 
 from avbench import weights
 from avbench.errors import FolderError, UsageError, WeightsError
-from avbench.weights import UNLOCKED, Download, Weight, books, downloads
+from avbench.weights import UNLOCKED, Download, Repository, Terms, Weight, books, downloads
 from avbench.weights.downloads import Limits, Wanted, download
 
 from .line import avbench
@@ -405,7 +406,7 @@ def test_a_disk_that_fills_is_told_and_the_download_goes_on_when_there_is_room(
     address = server.offer(content=content)
     filler.write_bytes(bytes(600_000))
     with monkeypatch.context() as patch:
-        patch.setattr(downloads, "_require_room", lambda *_: None)  # somebody else fills the disk meanwhile
+        patch.setattr(downloads, "require_room", lambda *_: None)  # somebody else fills the disk meanwhile
         with pytest.raises(FolderError, match="the disk is full"):
             download([address], small_disk / "part", wanted, None, QUICK)
     assert 0 < (small_disk / "part").stat().st_size < len(content)
@@ -429,7 +430,7 @@ def test_a_killed_download_is_resumed(server: Server, home: Path, register: Regi
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert "MB of a download" in weights.state("toy")
+    assert re.fullmatch(r"begun, (\d{3} kB|1\.\d MB) there", weights.state("toy"))
     server.files["/net.bin"].drip_seconds = 0
     assert weights.fetch("toy").read_bytes() == CONTENT
     assert int(server.ranges()[-1].removeprefix("bytes=").rstrip("-")) > 300_000
@@ -478,7 +479,12 @@ def test_a_download_is_never_begun_by_what_only_needs_the_file(server: Server, r
         weights.path("toy")
     with pytest.raises(WeightsError) as caught:
         weights.ensure(["toy", "other"])
-    assert str(caught.value) == "network files not here: toy, other (2 MB). Run: avbench weights fetch toy other"
+    assert str(caught.value).splitlines() == [
+        "network files to fetch, about 2 MB:",
+        "    toy: 2 MB; https://example.org; MIT",
+        "    other: size unknown; https://example.org; MIT",
+        "Run: avbench weights fetch toy other",
+    ]
     assert server.asked == []
     weights.fetch("toy")
     weights.fetch("other")
@@ -554,10 +560,11 @@ def test_another_file_than_the_locked_one_is_refused_until_the_lock_is_removed(
     place = weights.fetch("toy")
     server.files["/net.bin"].content = OTHER
     place.unlink()
-    with pytest.raises(WeightsError, match=r"remove the entry toy from .*weights\.lock"):
+    with pytest.raises(WeightsError, match=r"if you trust the new one: avbench weights unlock toy$"):
         weights.fetch("toy")
     assert not place.exists()
-    books.unlock("toy")
+    assert weights.unlock("toy")
+    assert not weights.unlock("toy")
     assert weights.fetch("toy").read_bytes() == OTHER
 
 
@@ -571,8 +578,68 @@ def test_a_file_that_somebody_put_there_is_locked_when_first_used(server: Server
     assert weights.digest8(["toy"]) != UNLOCKED
     weights.verify("toy")
     weights.where("toy").write_bytes(b"")
-    with pytest.raises(WeightsError, match="has 0 bytes"):
+    with pytest.raises(WeightsError, match="holds 0 bytes"):
         weights.path("toy")
+
+
+def test_another_file_in_the_place_of_the_locked_one_is_told_from_none(server: Server, register: Register) -> None:
+    register(unpinned(server), dataclasses.replace(unpinned(server), name="other"))
+    place = weights.fetch("toy")
+    place.write_bytes(b"another")
+    with pytest.raises(WeightsError) as caught:
+        weights.ensure(["toy", "other"])
+    *absent, replaced = str(caught.value).splitlines()
+    assert absent[-1] == "Run: avbench weights fetch other"
+    assert re.fullmatch(
+        rf"toy: {place} holds 7 bytes; expected {len(CONTENT)}, as it was locked \d{{4}}-\d\d-\d\d. Run: avbench weights "
+        "fetch toy (.the locked one.); or, if you trust what is there, remove the lock: avbench weights unlock toy",
+        replaced,
+    )
+    assert weights.unlock("toy")
+    assert weights.path("toy").read_bytes() == b"another"
+    place.write_bytes(b"ANOTHER")
+    weights._digest.cache_clear()
+    with pytest.raises(WeightsError, match=r"another file; .* which was locked .* weights unlock toy"):
+        weights.path("toy")
+
+
+WEB_PAGE = b"<html>not found</html>"
+NO_NUMBERS = (2).to_bytes(8, "little") + b"{}"  # a safetensors file of no tensors
+
+
+@pytest.mark.parametrize(
+    ("suffix", "wrong", "right"),
+    [(".safetensors", WEB_PAGE, NO_NUMBERS), (".safetensors", NO_NUMBERS[:-1], NO_NUMBERS), (".json", WEB_PAGE, b"{}")],
+)
+def test_only_what_is_of_its_kind_is_locked(
+    server: Server, register: Register, home: Path, suffix: str, wrong: bytes, right: bytes
+) -> None:
+    address = server.offer(f"/net{suffix}", content=wrong)
+    register(toy(Download((address,)), size=0, sha256=""))
+    place = weights.where("toy")
+    place.parent.mkdir(parents=True)
+    place.write_bytes(wrong)
+    for do in (lambda: weights.path("toy"), lambda: weights.ensure(["toy"]), lambda: weights.fetch("toy")):
+        with pytest.raises(WeightsError, match=f"is no {suffix[1:].replace('json', 'JSON')} file .*; expected one"):
+            do()
+        assert books.locked("toy") is None
+    place.unlink()
+    with pytest.raises(WeightsError, match="It was not locked"):
+        weights.fetch("toy")
+    assert leftovers(home) == []
+    server.files[f"/net{suffix}"].content = right
+    assert weights.fetch("toy").read_bytes() == right
+    assert weights.verify("toy") == place
+
+
+def test_a_wrong_file_that_an_earlier_version_locked_is_told(server: Server, register: Register) -> None:
+    register(toy(Download((server.offer("/net.safetensors"),)), size=0, sha256=""))
+    place = weights.where("toy")
+    place.parent.mkdir(parents=True)
+    place.write_bytes(WEB_PAGE)
+    books.lock("toy", len(WEB_PAGE), digest(WEB_PAGE), "")
+    with pytest.raises(WeightsError, match=r"is no safetensors file .* weights unlock toy"):
+        weights.verify("toy")
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"toy": {}}', '{"toy": {"size": "x"}}', "\xff", '{"\xff": {}}'])
@@ -589,8 +656,11 @@ def test_a_lock_file_that_cannot_be_read_is_never_taken_for_an_empty_one(
 # Licences --------------------------------------------------------------------------------------------------------
 
 
+CLUB, INN = Terms("club", "research only"), Terms("inn", "no dogs")
+
+
 def restricted(server: Server, name: str = "toy") -> Weight:
-    return toy(Download((server.offer(),)), name=name, licence="research only", commercial=False, terms="club")
+    return toy(Download((server.offer(),)), name=name, licence="research only", commercial=False, terms=(CLUB,))
 
 
 def test_a_restricted_file_is_neither_fetched_nor_used_before_its_licence_is_accepted(
@@ -614,6 +684,42 @@ def test_a_restricted_file_is_neither_fetched_nor_used_before_its_licence_is_acc
     (home / "weights" / "licences.json").unlink()
     with pytest.raises(WeightsError, match="licence"):
         weights.path("toy")
+
+
+def test_only_the_terms_that_are_named_are_accepted(server: Server, register: Register, home: Path) -> None:
+    adapter = restricted(server)
+    register(adapter, dataclasses.replace(adapter, name="base", terms=(CLUB, INN), licence="research only; no dogs"))
+    weights.accept("club")
+    assert weights.fetch("toy").read_bytes() == CONTENT
+    with pytest.raises(WeightsError, match=r"no dogs.*weights fetch base --accept-licence inn$"):
+        weights.fetch("base")
+    recorded = json.loads((home / "weights" / "licences.json").read_text())
+    assert {name: (entry["licence"], entry["weights"]) for name, entry in recorded.items()} == {
+        "club": ("research only", ["toy", "base"])
+    }
+    with pytest.raises(WeightsError) as caught:
+        weights.ensure(["toy", "base"])
+    assert str(caught.value).splitlines()[1:] == [
+        "    base: 2 MB; https://example.org; research only; no dogs",
+        "Run: avbench weights fetch base --accept-licence inn",
+    ]
+    weights.accept("inn")
+    weights.fetch("base")
+    weights.ensure(["toy", "base"])
+
+
+def test_a_file_that_only_waits_for_consent_is_said_to_be_there(server: Server, register: Register, home: Path) -> None:
+    register(restricted(server))
+    weights.accept("club")
+    weights.fetch("toy")
+    (home / "weights" / "licences.json").unlink()
+    with pytest.raises(WeightsError) as caught:
+        weights.ensure(["toy"])
+    assert str(caught.value).splitlines() == [
+        "network files whose licence is not accepted:",
+        "    toy: there, needs --accept-licence club; https://example.org; research only",
+        "Run: avbench weights fetch toy --accept-licence club",
+    ]
 
 
 def test_the_environment_can_accept_for_machines_without_people(
@@ -651,7 +757,7 @@ def test_several_files_of_one_zip_are_downloaded_once_and_the_zip_is_not_kept(
     register(
         of_zip(server, archive),
         of_zip(server, archive, "more", "more.bin", sha256=digest(OTHER)),
-        of_zip(server, archive, "closed", "more.bin", sha256=digest(OTHER), terms="club"),
+        of_zip(server, archive, "closed", "more.bin", sha256=digest(OTHER), terms=(CLUB,)),
     )
     assert weights.fetch("toy").read_bytes() == CONTENT
     assert weights.fetch("more").read_bytes() == OTHER
@@ -734,11 +840,308 @@ def test_another_zip_than_the_pinned_one_is_not_opened(
         weights.fetch("toy")
 
 
+# Models of many files, from a model repository ---------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Repo:
+    """What the hub has of one repository."""
+
+    files: dict[str, bytes]
+    closed: dict[str, str] = dataclasses.field(default_factory=dict)  # file, or "" for all: what it answers instead
+    drip: dict[str, float] = dataclasses.field(default_factory=dict)  # seconds between pieces of a file
+
+
+def commit(repository: str) -> str:
+    return hashlib.sha1(repository.encode()).hexdigest()
+
+
+class Hub:
+    """A model hub on this machine, as huggingface_hub speaks with it; remembers which files were asked for."""
+
+    def __init__(self) -> None:
+        self.repos: dict[str, Repo] = {}
+        self.asked: list[str] = []
+        self.closing = threading.Event()
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                hub.answer(self, True)
+
+            def do_HEAD(self) -> None:
+                hub.answer(self, False)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self.address = f"http://127.0.0.1:{self._http.server_address[1]}"
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    def close(self) -> None:
+        self.closing.set()
+        self._http.shutdown()
+        self._thread.join()
+        self._http.server_close()
+
+    def answer(self, request: BaseHTTPRequestHandler, wanted: bool) -> None:
+        parts = request.path.partition("?")[0].strip("/").split("/")
+        if parts[:2] == ["api", "models"]:
+            self._list("/".join(parts[2:4]), parts[4], request)
+            return
+        name, file = "/".join(parts[:2]), "/".join(parts[4:])
+        repo = self.repos.get(name, Repo({}))
+        if wanted and file in repo.files:
+            self.asked.append(file)
+        if file in repo.closed or file not in repo.files:
+            self._refuse(request, repo.closed.get(file, "EntryNotFound"))
+            return
+        content = repo.files[file]
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(content)))
+        request.send_header("ETag", f'"{digest(content)}"')
+        request.send_header("X-Repo-Commit", commit(name))
+        request.end_headers()
+        if wanted:
+            with contextlib.suppress(ConnectionError):
+                for at in range(0, len(content), 1 << 12):
+                    request.wfile.write(content[at : at + (1 << 12)])
+                    if file in repo.drip and self.closing.wait(repo.drip[file]):
+                        return
+
+    def _list(self, name: str, what: str, request: BaseHTTPRequestHandler) -> None:
+        repo = self.repos.get(name, Repo({}, {"": "RepoNotFound"}))
+        if "" in repo.closed:
+            self._refuse(request, repo.closed[""])
+            return
+        body: Any = {
+            "id": name,
+            "sha": commit(name),
+            "siblings": [{"rfilename": file, "size": len(content)} for file, content in repo.files.items()],
+        }
+        if what == "tree":
+            body = [
+                {"type": "file", "path": file, "size": len(content), "oid": digest(content)[:40]}
+                for file, content in repo.files.items()
+            ]
+        text = json.dumps(body).encode()
+        request.send_response(200)
+        request.send_header("Content-Type", "application/json")
+        request.send_header("Content-Length", str(len(text)))
+        request.end_headers()
+        request.wfile.write(text)
+
+    def _refuse(self, request: BaseHTTPRequestHandler, code: str) -> None:
+        request.send_response({"GatedRepo": 403, "Forbidden": 403}.get(code, 404))
+        request.send_header("X-Error-Code", code)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+
+@pytest.fixture
+def model_hub(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    import huggingface_hub
+
+    hub_ = Hub()
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub_.address)
+    template = huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE.partition("/{repo_id}")
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", hub_.address + "".join(template[1:]))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    huggingface_hub.close_session()
+    yield hub_
+    hub_.close()
+    huggingface_hub.close_session()
+
+
+def numbers(count: int) -> bytes:
+    """A safetensors file of one tensor."""
+    head = json.dumps({"a": {"dtype": "U8", "shape": [count], "data_offsets": [0, count]}}).encode()
+    return len(head).to_bytes(8, "little") + head + bytes(count)
+
+
+MODEL = {
+    "model_index.json": b"{}",
+    "transformer/config.json": b"{}",
+    "transformer/a-1.safetensors": numbers(1),
+    "transformer/a-2.safetensors": numbers(200_000),
+    "transformer/a.safetensors.index.json": b'{"weight_map": {"x": "a-1.safetensors", "y": "a-2.safetensors"}}',
+    "scheduler/scheduler_config.json": b"{}",
+    "readme.md": b"not wanted",
+}
+UPSAMPLER = {"up/config.json": b"{}", "up/b.safetensors": numbers(9), "model_index.json": b'{"another": 1}'}
+BIG = "transformer/a-2.safetensors"
+
+
+@pytest.fixture
+def model(model_hub: Hub, register: Register) -> Path:
+    """A model of which one part is another repository's; the place where it will lie."""
+    model_hub.repos = {"some/toy": Repo(dict(MODEL)), "other/up": Repo(dict(UPSAMPLER))}
+    page = "https://example.org/toy"
+    source = Repository((page,), repository="some/toy", folders=("transformer", "scheduler", "up"))
+    source = dataclasses.replace(source, borrowed=(("up", "other/up"),))
+    register(Weight("toy", source, 0, "", "MIT", True, "A toy.", page, ("none",), about_bytes=200_000))
+    return weights.where("toy")
+
+
+def test_a_model_comes_from_all_its_repositories_and_is_locked_with_all_its_parts(model_hub: Hub, model: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    assert weights.fetch("toy", lambda *what: told.append(what)) == model
+    wanted = {name: content for name, content in {**UPSAMPLER, **MODEL}.items() if name != "readme.md"}
+    found = {path.relative_to(model).as_posix(): path for path in model.rglob("[!.]*") if path.is_file()}
+    assert {name: path.read_bytes() for name, path in found.items() if not name.startswith(".")} == wanted
+    total = sum(map(len, wanted.values()))
+    assert told[-1] == ("toy", total, total)
+    entry = books.locked("toy")
+    assert entry is not None
+    assert entry.size == total
+    assert entry.address == f"https://huggingface.co/some/toy/tree/{commit('some/toy')}"
+    (model / "up" / "b.safetensors").write_bytes(numbers(8))
+    with pytest.raises(WeightsError, match=r"holds .* locked .* Remove that folder, or mend it.* weights unlock toy"):
+        weights.path("toy")
+
+
+def test_a_part_that_a_model_lacks_is_fetched_beside_those_that_are_there(model_hub: Hub, model: Path) -> None:
+    for name, content in MODEL.items():
+        (model / name).parent.mkdir(parents=True, exist_ok=True)
+        (model / name).write_bytes(content)
+    assert not weights.present("toy")
+    assert weights.state("toy") == "without up, not locked yet"
+    for do in (weights.path, weights.verify):
+        with pytest.raises(WeightsError, match=r"has no up\. Run: avbench weights fetch toy$"):
+            do("toy")
+    assert weights.fetch("toy") == model == weights.path("toy")
+    assert sorted(model_hub.asked) == ["up/b.safetensors", "up/config.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("transformer/a-1.safetensors", WEB_PAGE, "a-1.safetensors is no safetensors file"),
+        ("transformer/a-1.safetensors", None, r"transformer has no a-1\.safetensors; expected all shards"),
+        ("transformer/config.json", None, "transformer has none of config.json"),
+        ("transformer/a.safetensors.index.json", b"[]", "has no weight_map"),
+        ("up/b.safetensors", None, "up has no safetensors file"),
+        ("model_index.json", b"<", "model_index.json is no JSON file"),
+    ],
+)
+def test_a_model_that_is_not_whole_is_neither_taken_nor_locked(
+    model_hub: Hub, model: Path, name: str, content: bytes | None, says: str
+) -> None:
+    for repo in model_hub.repos.values():
+        if name in repo.files and (name != "model_index.json" or "readme.md" in repo.files):
+            repo.files = {**repo.files, name: content} if content is not None else {
+                key: value for key, value in repo.files.items() if key != name
+            }  # fmt: skip
+    with pytest.raises(WeightsError, match=f"{says}.* It was not taken"):
+        weights.fetch("toy")
+    assert not model.exists()
+    model.with_name(".toy.part").rename(model)  # by hand
+    with pytest.raises(WeightsError, match=f"{says}.*Remove that folder, or mend it; then run"):
+        weights.ensure(["toy"]) if weights.present("toy") else weights.path("toy")
+    assert books.locked("toy") is None
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "says"),
+    [
+        ("", "GatedRepo", "only to those who agree to its terms there.*hf auth login"),
+        (BIG, "GatedRepo", "only to those who agree to its terms there.*hf auth login"),
+        ("", "RepoNotFound", "is not there, or is closed to you"),
+        ("", "RevisionNotFound", "has no revision main"),
+        ("", "Forbidden", "answers 403"),
+    ],
+)
+def test_why_a_repository_gives_nothing_is_told_apart(
+    model_hub: Hub, model: Path, file: str, code: str, says: str
+) -> None:
+    model_hub.repos["some/toy"].closed = {file: code}
+    with pytest.raises(WeightsError, match=rf"toy: https://huggingface\.co/some/toy .*{says}"):
+        weights.fetch("toy")
+    assert not model.exists()
+    model_hub.repos["some/toy"].closed = {}
+    asked = set(model_hub.asked) - {BIG}
+    model_hub.asked.clear()
+    assert weights.fetch("toy") == model
+    assert not (asked & set(model_hub.asked) - {BIG}) or not file
+
+
+def test_a_hub_that_cannot_be_reached_is_told_and_no_half_model_is_taken(model_hub: Hub, model: Path) -> None:
+    part = model.with_name(".toy.part")
+    for name, content in {**MODEL, **UPSAMPLER}.items():  # as a kill would leave it, but for one shard
+        (part / name).parent.mkdir(parents=True, exist_ok=True)
+        (part / name).write_bytes(content)
+    (part / BIG).unlink()
+    model_hub.close()
+    with pytest.raises(
+        WeightsError, match=r"cannot be reached.*Check the network, then run: avbench weights fetch toy$"
+    ):
+        weights.fetch("toy")
+    assert not model.exists()
+
+
+def test_room_for_a_model_is_asked_for_before_the_first_byte(
+    model_hub: Hub, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = type("Usage", (), {"free": 150_000})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: free)
+    with pytest.raises(FolderError, match="0 MB free; expected 1 MB for the download"):
+        weights.fetch("toy")
+    assert model_hub.asked == []
+
+
+def test_a_disk_that_fills_is_not_taken_for_a_closed_repository(
+    model_hub: Hub, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fill)
+    with pytest.raises(FolderError, match="the disk is full"):
+        weights.fetch("toy")
+
+
+def test_a_file_that_came_short_is_told(model_hub: Hub, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shorten(_: str, **asked: Any) -> None:
+        (Path(asked["local_dir"]) / "model_index.json").write_bytes(b"{")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", shorten)
+    with pytest.raises(WeightsError, match=r"model_index\.json of some/toy has 1 bytes; expected 2 bytes"):
+        weights.fetch("toy")
+
+
+def test_a_killed_download_of_a_model_keeps_what_was_whole(model_hub: Hub, model: Path) -> None:
+    model_hub.repos["some/toy"].drip = {BIG: 0.2}
+    code = (
+        "from avbench import weights; from avbench.weights import *; "
+        f"weights.WEIGHTS.clear(); weights.WEIGHTS['toy'] = {weights.WEIGHTS['toy']!r}; weights.fetch('toy')"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "HF_ENDPOINT": model_hub.address})
+    part = model.with_name(".toy.part")
+    whole = [name for name in MODEL if name not in (BIG, "readme.md")]
+    while not (all((part / name).exists() for name in whole) and list(part.rglob("*.incomplete"))):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert re.match(r"begun, \d+ kB there", weights.state("toy"))
+    model_hub.repos["some/toy"].drip = {}
+    model_hub.asked.clear()
+    assert weights.fetch("toy") == model
+    assert sorted(model_hub.asked) == [BIG, "up/b.safetensors", "up/config.json"]
+    assert not list(model.rglob("*.incomplete"))
+
+
 # The command line ------------------------------------------------------------------------------------------------
 
 
 def test_the_command_line_says_what_is_needed_and_fetches_nothing_offline(home: Path) -> None:
     listed = avbench("weights", "ls", home=home).stdout
+    assert max(map(len, listed.splitlines())) <= 80
     assert "needs --accept-licence insightface" in listed
     assert "absent, not locked yet" in listed
     assert not home.exists()
@@ -755,6 +1158,7 @@ def test_the_command_line_says_what_is_needed_and_fetches_nothing_offline(home: 
     assert "absent" in avbench("weights", "verify", home=home).stdout
     weights.where("s3fd").write_bytes(b"torn")
     assert "has 4 bytes; expected 89844381" in avbench("weights", "verify", home=home, expect=1).stdout
+    assert "was not locked" in avbench("weights", "unlock", "s3fd", home=home).stdout
 
 
 def test_the_command_line_shows_progress_and_prints_the_place(server: Server, register: Register, home: Path) -> None:

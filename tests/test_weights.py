@@ -24,8 +24,11 @@ from avbench.errors import FolderError, UsageError, WeightsError
 from avbench.extract import EXTRACTORS
 from avbench.extract.nets.ge2e import SpeakerEncoder, load_speaker_encoder
 from avbench.extract.nets.loading import fit, read_pickled, read_safetensors
-from avbench.generator.recipe import FAMILY
+from avbench.generator.networks import PARTS, UPSAMPLER
+from avbench.generator.recipe import FAMILY, Layout, recipe
+from avbench.methods import joint
 from avbench.weights import WEIGHTS, Download, Folder, Installed, Repository, Weight, Wheel
+from avbench.weights.forms import misfit_of_model
 
 CONTENT = bytes(range(256)) * 40
 MEMBER = "toy/net.bin"
@@ -152,20 +155,60 @@ def test_every_entry_names_exactly_the_extractors_that_use_it() -> None:
 
 
 def test_what_excludes_commerce_has_terms_to_accept_but_for_the_landmarks_of_an_installed_package() -> None:
-    restricted = {name: weight.terms for name, weight in MEASURING.items() if not weight.commercial}
-    assert restricted == {
-        "dlib-68-landmarks": "",
-        **dict.fromkeys(("scrfd-10g", "arcface-r50", "landmarks-1k3d68"), "insightface"),
-        **dict.fromkeys(("syncnet-v2", "s3fd"), "syncnet"),
+    asked = {name: [terms.name for terms in weight.terms] for name, weight in WEIGHTS.items()}
+    assert {name: asked[name] for name, weight in MEASURING.items() if not weight.commercial} == {
+        "dlib-68-landmarks": [],
+        **{name: ["insightface"] for name in ("scrfd-10g", "arcface-r50", "landmarks-1k3d68")},
+        **{name: ["syncnet"] for name in ("syncnet-v2", "s3fd")},
     }
     assert not [name for name, weight in WEIGHTS.items() if weight.commercial and weight.terms]
-    generating = {name: weight.terms for name, weight in WEIGHTS.items() if name not in MEASURING}
-    assert set(generating.values()) == {"ltx-2", "id-lora"}
-    assert weights.terms() == {
-        **{terms: [name for name, own in generating.items() if own == terms] for terms in generating.values()},
-        "insightface": ["scrfd-10g", "arcface-r50", "landmarks-1k3d68"],
-        "syncnet": ["syncnet-v2", "s3fd"],
-    }
+    known = weights.terms()
+    assert set(known) == {"insightface", "syncnet", "ltx-2", "gemma", "id-lora"}
+    assert all(known[terms] == [name for name in WEIGHTS if terms in asked[name]] for terms in known)
+    assert set(known["ltx-2"]) == {
+        name for name in WEIGHTS if name not in MEASURING
+    }  # bases, and what is made for them
+
+
+def test_only_what_carries_the_text_encoder_asks_for_its_terms() -> None:
+    carrying = {name for name, weight in WEIGHTS.items() if "text_encoder" in getattr(weight.source, "folders", ())}
+    assert set(weights.terms()["gemma"]) == carrying == {"ltx-2", "ltx-2.3", "ltx-2.3-distilled"}
+    assert all("Gemma" in WEIGHTS[name].licence for name in carrying)
+
+
+def test_every_part_that_a_recipe_loads_belongs_to_its_model() -> None:
+    for name in joint.NAMES:
+        made = recipe(name)
+        source = WEIGHTS[made.weights].source
+        assert isinstance(source, Repository)
+        needed = {*PARTS, *([UPSAMPLER] if made.refine else [])}
+        assert needed <= set(source.folders)
+        assert source.repository
+        assert {folder for folder, _ in source.borrowed} <= set(source.folders)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["2.0", "2.3"])
+def test_a_model_as_diffusers_saves_it_is_whole_and_without_any_of_its_files_is_not(
+    tmp_path: Path, layout: Layout
+) -> None:
+    from avbench.generator.tiny import save_tiny
+
+    folder = save_tiny(tmp_path / "tiny", layout)
+    parts = (*PARTS, UPSAMPLER, "scheduler")
+    assert misfit_of_model(folder, parts) == ""
+    for file in [*folder.glob("*/*.safetensors"), *folder.glob("*/config.json"), folder / "model_index.json"]:
+        away = file.rename(tmp_path / "away")
+        assert misfit_of_model(folder, parts)
+        away.rename(file)
+
+
+def test_every_file_says_how_much_there_is_to_download(home: Path) -> None:
+    assert not [name for name in WEIGHTS if weights.size(name) == "size unknown"]
+    assert weights.size("ltx-2") == "about 70 GB"
+    assert weights.size("audio-ic-lora-audio-only") == "about 164 MB"
+    assert weights.size("wavlm-large") == "1.3 GB"
+    assert weights.size("whisper-normalizer") == "about 53 kB"
 
 
 def test_the_extra_installs_the_versions_whose_files_are_pinned() -> None:

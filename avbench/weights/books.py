@@ -1,27 +1,29 @@
-"""What is written down beside the network files, in AVBENCH_HOME/weights: which licences were accepted, and the
-digests of files for which nobody publishes one.
+"""What is written down beside the network files, in AVBENCH_HOME/weights: which licences were accepted, the digests of
+files for which nobody publishes one, and those of large files that were read here.
 
     weights.lock    {name: {size, sha256, address, date}}     the file as it first came; every later one must equal it
     licences.json   {terms: {licence, date, weights}}         what `avbench weights fetch --accept-licence TERMS` records
+    digests.json    {path: {size, mtime_ns, ctime_ns, sha256}}     a file as it was when all of it was read
 
-Both are meant to be read, and copied to another machine, by people. AVBENCH_ACCEPT_LICENCES=TERMS,TERMS accepts for
-the processes that see it, and records nothing.
+The first two are meant to be read, and copied to another machine, by people. The third saves reading: a file that has
+changed since in size or in one of its times, as a copy of it has, is read again. AVBENCH_ACCEPT_LICENCES=TERMS,TERMS
+accepts for the processes that see it, and records nothing.
 """
 
 from __future__ import annotations
 
 import datetime
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from ..errors import WeightsError
+from ..errors import FolderError, WeightsError
 from ..home import atomic, home, writing
-from .registry import Weight
 
-__all__ = ["Acceptance", "Lock", "accept", "accepted", "lock", "locked", "unlock"]
+__all__ = ["Acceptance", "Lock", "Reading", "accept", "accepted", "forget", "lock", "locked", "note", "noted", "unlock"]
 
 
 class Lock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,7 +43,16 @@ class Acceptance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weights: list[str]  # names
 
 
-T = TypeVar("T", Lock, Acceptance)
+class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file when all of it was read. The system sets ctime by itself whenever a file is changed or moved."""
+
+    size: int  # bytes
+    mtime_ns: int
+    ctime_ns: int
+    sha256: str
+
+
+T = TypeVar("T", Lock, Acceptance, Reading)
 
 
 def locked(name: str) -> Lock | None:
@@ -59,12 +70,12 @@ def unlock(name: str) -> None:
     _write(_lock_file(), name, None, Lock)
 
 
-def accepted(weight: Weight) -> str:
-    """When the terms of this file were accepted (a date, or "now" where the environment does); empty if they were not."""
+def accepted(terms: str) -> str:
+    """When these terms were accepted (a date, or "now" where the environment does); empty if they were not."""
     listed = os.environ.get("AVBENCH_ACCEPT_LICENCES", "").split(",")
-    if weight.terms in (terms.strip() for terms in listed):
+    if terms in (name.strip() for name in listed):
         return "now"
-    entry = _read(home("weights", "licences.json"), Acceptance).get(weight.terms)
+    entry = _read(home("weights", "licences.json"), Acceptance).get(terms)
     return entry.date if entry else ""
 
 
@@ -73,11 +84,41 @@ def accept(terms: str, licence: str, names: list[str]) -> None:
     _write(home("weights", "licences.json"), terms, Acceptance(licence, _today(), names), Acceptance)
 
 
+def noted(file: Path) -> str:
+    """The sha256 of a file that was read before and is as it was then; empty for any other."""
+    entry = _read(_digests_file(), Reading).get(str(file))
+    return entry.sha256 if entry is not None and entry == _reading(file.stat(), entry.sha256) else ""
+
+
+def note(file: Path, before: os.stat_result, sha256: str) -> None:
+    """Writes down what all of a file's bytes came to; `before` is its state when the reading began."""
+    try:
+        _write(_digests_file(), str(file), _reading(before, sha256), Reading)
+    except FolderError:
+        return  # a home that others keep: the file is read again next time
+
+
+def forget(files: Iterable[Path]) -> None:
+    """What was noted of these files counts no more."""
+    known = _read(_digests_file(), Reading)
+    for file in files:
+        if str(file) in known:
+            _write(_digests_file(), str(file), None, Reading)
+
+
 # Files of names --------------------------------------------------------------------------------------------------
 
 
 def _lock_file() -> Path:
     return home("weights", "weights.lock")
+
+
+def _digests_file() -> Path:
+    return home("weights", "digests.json")
+
+
+def _reading(status: os.stat_result, sha256: str) -> Reading:
+    return Reading(status.st_size, status.st_mtime_ns, status.st_ctime_ns, sha256)
 
 
 def _read(path: Path, kind: type[T]) -> dict[str, T]:

@@ -33,7 +33,7 @@ import msgspec
 from ..errors import FolderError, WeightsError
 from ..home import atomic, sha256, writing
 
-__all__ = ["Limits", "Report", "Wanted", "discard", "download", "opened"]
+__all__ = ["Limits", "Report", "Wanted", "discard", "download", "opened", "require_room"]
 
 Report = Callable[[int, int], None]  # bytes that are there, bytes in all (0: not known)
 
@@ -113,6 +113,16 @@ def discard(part: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def require_room(part: Path, needed: int) -> None:
+    """FolderError where the disk of a part has less than so many free bytes."""
+    free = shutil.disk_usage(part.parent).free
+    if free < needed:
+        raise FolderError(
+            f"{part.parent}: {free / 1e6:,.0f} MB free; expected {math.ceil(needed / 1e6):,} MB for the download. "
+            "Free some space, or set AVBENCH_HOME to a folder on a larger disk; what has come is kept."
+        )
+
+
 # One address -----------------------------------------------------------------------------------------------------
 
 
@@ -158,7 +168,7 @@ def _ask(address: str, part: Path, wanted: Wanted, report: Report | None, limits
             if start and (_first(answer) != start or begun is None or (size, etag) != (begun.size, begun.etag)):
                 discard(part)
                 raise _Again("offers another file than before")
-            _require_room(part, size - start + wanted.room)
+            require_room(part, size - start + wanted.room)
             if not start:
                 _begin(part, _Begun(address, size, etag))
             _receive(answer, part, start, size, report, limits)
@@ -250,15 +260,6 @@ def _write(file: IO[bytes], block: bytes) -> None:
     view = memoryview(block)
     while view:
         view = view[file.write(view) :]
-
-
-def _require_room(part: Path, needed: int) -> None:
-    free = shutil.disk_usage(part.parent).free
-    if free < needed:
-        raise FolderError(
-            f"{part.parent}: {free / 1e6:.0f} MB free; expected {math.ceil(needed / 1e6)} MB for the download. "
-            "Free some space, or set AVBENCH_HOME to a folder on a larger disk; what has come is kept."
-        )
 
 
 # What is known of a part -----------------------------------------------------------------------------------------

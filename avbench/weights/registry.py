@@ -1,12 +1,13 @@
 """The network files that avbench measures and generates with: whose each is, where it comes from, how it is recognised.
 
 A record pins a file by size and sha256. Where nobody publishes a digest, `sha256` is empty and `size` 0: the file is
-locked on first use (`books.py`) and enforced from then on. Digests of files on the web are those that several
-projects, each on its own, measured and published.
+locked on first use (`books.py`) and enforced from then on; `about_bytes` says how much there is to download. Digests
+of files on the web are those that several projects, each on its own, measured and published.
 
 A file whose licence forbids or limits commercial use, or that comes without a licence, is used only by those who accept its
-`terms`. `dlib-68-landmarks` has none to accept: it arrives with a package that its user installed by name, as a
-dependency of the extra `embedded`, and its licence is shown wherever the file is listed.
+`terms`, each on its own: who accepts those of LTX-2 has not accepted those of the text encoder that comes with it.
+`dlib-68-landmarks` has none to accept: it arrives with a package that its user installed by name, as a dependency of
+the extra `embedded`, and its licence is shown wherever the file is listed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-__all__ = ["WEIGHTS", "Download", "Folder", "Installed", "Repository", "Source", "Weight", "Wheel"]
+__all__ = ["WEIGHTS", "Download", "Folder", "Installed", "Repository", "Source", "Terms", "Weight", "Wheel"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,15 +66,24 @@ class Repository(Download):
     """A model of many files in a model repository, in diffusers' layout: tens of gigabytes, fetched on request only.
 
     `model_index.json` and all files of `folders` belong to it and are hashed together, as those of a Folder are. Which
-    they are is known when they have come. Without a repository, nobody is known to offer it in this layout.
+    they are is known when they have come.
     """
 
     repository: str = ""  # OWNER/NAME
     revision: str = "main"
     folders: tuple[str, ...] = ()
+    borrowed: tuple[tuple[str, str], ...] = ()  # those of `folders` that another repository offers: folder, repository
 
 
 Source = Installed | Folder | Wheel | Download
+
+
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """A licence that has to be accepted."""
+
+    name: str  # what is given to --accept-licence
+    licence: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +99,8 @@ class Weight:
     note: str
     address: str  # the project's page
     used_by: tuple[str, ...]  # extractors, or recipes of the generator
-    terms: str = ""  # what has to be accepted before the file is fetched and used; several files may share one name
+    terms: tuple[Terms, ...] = ()  # all have to be accepted before the file is fetched and used
+    about_bytes: int = 0  # what it is likely to have, where `size` is not known
 
 
 def _models(member: str) -> Installed:
@@ -106,9 +117,14 @@ def _hub(repository: str, revision: str, file: str) -> str:
     return f"https://huggingface.co/{repository}/resolve/{revision}/{file}"
 
 
-def _model(page: str, parts: tuple[str, ...], repository: str = "") -> Repository:
-    """A pipeline of LTX-2 as diffusers has it."""
-    return Repository(addresses=(page,), repository=repository, folders=parts)
+def _model(repository: str, borrowed: tuple[tuple[str, str], ...] = (), folders: tuple[str, ...] = ()) -> Repository:
+    """A pipeline of LTX-2 as diffusers has it, with the folders that not all of them have."""
+    return Repository(
+        addresses=(f"https://huggingface.co/{repository}",),
+        repository=repository,
+        folders=(*_PARTS, *folders, *(folder for folder, _ in borrowed)),
+        borrowed=borrowed,
+    )
 
 
 def _adapter(name: str, repository: str, file: str, **about: Any) -> Weight:
@@ -140,9 +156,15 @@ _OXFORD = "https://www.robots.ox.ac.uk/~vgg/software/lipsync/data"
 _UNISPEECH = "https://github.com/microsoft/UniSpeech/tree/main/downstreams/speaker_verification"
 
 _PARTS = ("audio_vae", "connectors", "scheduler", "text_encoder", "tokenizer", "transformer", "vae", "vocoder")
-_LTX = "LTX-2 Community License (some uses forbidden; companies of $10M a year and more need another)"
-_LTX_2, _LTX_23 = "https://huggingface.co/Lightricks/LTX-2", "https://huggingface.co/Lightricks/LTX-2.3"
-_RESEARCH = "for research only, as its authors say, and the LTX-2 Community License"
+_UPSAMPLER = "latent_upsampler"  # where a recipe has two stages
+
+_INSIGHTFACE = Terms("insightface", "non-commercial research only")
+_SYNCNET = Terms("syncnet", "not stated, while the code beside it is MIT")
+_LTX = Terms("ltx-2", "LTX-2 Community License (some uses forbidden; companies of $10M a year and more need another)")
+_GEMMA = Terms("gemma", "Gemma Terms of Use")
+_ID_LORA = Terms("id-lora", "for research only, as its authors say")
+_WITH_GEMMA = f"{_LTX.licence}; text encoder: {_GEMMA.licence}"
+_RESEARCH = f"{_ID_LORA.licence}, and the LTX-2 Community License"
 _OF_ITS_BASE = "that of its base: LTX-2 Community License"
 
 _FACES = ("faces_buffalo", "faces_buffalo_authors")
@@ -336,6 +358,7 @@ _ALL = (
         commercial=True,
         note="British spellings and their American ones, which Whisper's English normaliser maps onto each other.",
         address="https://huggingface.co/openai/whisper-large-v3",
+        about_bytes=53_000,
         used_by=("wording_whisper", "words_whisper"),
     ),
     Weight(
@@ -343,36 +366,36 @@ _ALL = (
         source=_buffalo("det_10g.onnx"),
         size=16_923_827,
         sha256="5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91",
-        licence="non-commercial research only",
+        licence=_INSIGHTFACE.licence,
         commercial=False,
         note="SCRFD-10GF: finds faces and five points of each.",
         address="https://github.com/deepinsight/insightface/tree/master/model_zoo",
         used_by=_FACES,
-        terms="insightface",
+        terms=(_INSIGHTFACE,),
     ),
     Weight(
         name="arcface-r50",
         source=_buffalo("w600k_r50.onnx"),
         size=174_383_860,
         sha256="4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
-        licence="non-commercial research only",
+        licence=_INSIGHTFACE.licence,
         commercial=False,
         note="ArcFace, ResNet-50 trained on WebFace600K: 512 numbers per face.",
         address="https://github.com/deepinsight/insightface/tree/master/model_zoo",
         used_by=_FACES,
-        terms="insightface",
+        terms=(_INSIGHTFACE,),
     ),
     Weight(
         name="landmarks-1k3d68",
         source=_buffalo("1k3d68.onnx"),
         size=143_607_619,
         sha256="df5c06b8a0c12e422b2ed8947b8869faa4105387f199c477af038aa01f9a45cc",
-        licence="non-commercial research only",
+        licence=_INSIGHTFACE.licence,
         commercial=False,
         note="68 landmarks of a face in three dimensions.",
         address="https://github.com/deepinsight/insightface/tree/master/model_zoo",
         used_by=_FACES,
-        terms="insightface",
+        terms=(_INSIGHTFACE,),
     ),
     Weight(
         name="syncnet-v2",
@@ -384,12 +407,12 @@ _ALL = (
         ),
         size=54_573_114,
         sha256="961e8696f888fce4f3f3a6c3d5b3267cf5b343100b238e79b2659bff2c605442",
-        licence="not stated, while the code beside it is MIT",
+        licence=_SYNCNET.licence,
         commercial=False,
         note="SyncNet: lips of five frames and the sound heard with them in one space of 1024 numbers.",
         address="https://www.robots.ox.ac.uk/~vgg/software/lipsync/",
         used_by=("lips_syncnet", "lips_syncnet_every8", "sound_syncnet", "sync_compat"),
-        terms="syncnet",
+        terms=(_SYNCNET,),
     ),
     Weight(
         name="s3fd",
@@ -401,122 +424,146 @@ _ALL = (
         ),
         size=89_844_381,
         sha256="d54a87c2b7543b64729c9a25eafd188da15fd3f6e02f0ecec76ae1b30d86c491",
-        licence="not stated, while the code beside it is MIT",
+        licence=_SYNCNET.licence,
         commercial=False,
         note="S3FD, the face detector of the published SyncNet pipeline; trained on WIDER FACE.",
         address="https://www.robots.ox.ac.uk/~vgg/software/lipsync/",
         used_by=_SYNC,
-        terms="syncnet",
+        terms=(_SYNCNET,),
     ),
     Weight(
         name="ltx-2",
-        source=_model(_LTX_2, (*_PARTS, "latent_upsampler"), "Lightricks/LTX-2"),
+        source=_model("Lightricks/LTX-2", folders=(_UPSAMPLER,)),
         size=0,
         sha256="",
-        licence=f"{_LTX}; text encoder: Gemma Terms of Use",
+        licence=_WITH_GEMMA,
         commercial=False,
-        note="LTX-2 19B: transformer, text encoder (Gemma 3 12B), codecs of picture and sound, upsampler; about 70 GB.",
-        address=_LTX_2,
+        note="LTX-2 19B: transformer, text encoder (Gemma 3 12B), codecs of picture and sound, upsampler.",
+        address="https://huggingface.co/Lightricks/LTX-2",
+        about_bytes=70_000_000_000,
         used_by=("idlora", "idlora-onestage", "ltx-zeroshot", "just-dub-it"),
-        terms="ltx-2",
+        terms=(_LTX, _GEMMA),
     ),
     Weight(
         name="ltx-2.3",
-        source=_model("https://huggingface.co/diffusers/LTX-2.3-Diffusers", _PARTS, "diffusers/LTX-2.3-Diffusers"),
+        source=_model(
+            "diffusers/LTX-2.3-Diffusers", ((_UPSAMPLER, "rootonchair/LTX-2.3-spatial-upscaler-x2-v1.1-Diffusers"),)
+        ),
         size=0,
         sha256="",
-        licence=f"{_LTX}; text encoder: Gemma Terms of Use",
+        licence=_WITH_GEMMA,
         commercial=False,
-        note="LTX-2.3 22B, as ltx-2; about 75 GB. The folder latent_upsampler is not there to be fetched: convert "
-        "ltx-2.3-spatial-upscaler-x2-1.1.safetensors of Lightricks/LTX-2.3 and put it beside the others.",
+        note="LTX-2.3 22B, as ltx-2. Its upsampler comes from another repository, whose owner converted "
+        "ltx-2.3-spatial-upscaler-x2-1.1.safetensors of Lightricks/LTX-2.3: that of Lightricks is not in this layout.",
         address="https://huggingface.co/diffusers/LTX-2.3-Diffusers",
+        about_bytes=76_000_000_000,
         used_by=("idlora-2.3",),
-        terms="ltx-2",
+        terms=(_LTX, _GEMMA),
     ),
     Weight(
         name="ltx-2.3-distilled",
-        source=_model(_LTX_23, _PARTS),
+        source=_model("rootonchair/LTX-2.3-Distilled-v1.1-Diffusers"),
         size=0,
         sha256="",
-        licence=f"{_LTX}; text encoder: Gemma Terms of Use",
+        licence=_WITH_GEMMA,
         commercial=False,
-        note="LTX-2.3 22B, distilled: few steps and no guidance; about 75 GB. Published as one file, "
-        "ltx-2.3-22b-distilled-1.1.safetensors, which has to be converted to diffusers' layout.",
-        address=_LTX_23,
+        note="LTX-2.3 22B, distilled: few steps and no guidance. Lightricks published it as one file, "
+        "ltx-2.3-22b-distilled-1.1.safetensors of Lightricks/LTX-2.3, which the owner of this repository converted.",
+        address="https://huggingface.co/rootonchair/LTX-2.3-Distilled-v1.1-Diffusers",
+        about_bytes=75_000_000_000,
         used_by=("audio-ic-lora",),
-        terms="ltx-2",
+        terms=(_LTX, _GEMMA),
     ),
     _adapter(
         "ltx-2-distilled-lora",
         "Lightricks/LTX-2",
         "ltx-2-19b-distilled-lora-384.safetensors",
-        licence=_LTX,
-        note="What stage two adds to LTX-2 19B: few steps and no guidance; 7.6 GB.",
+        licence=_LTX.licence,
+        note="What stage two adds to LTX-2 19B: few steps and no guidance.",
+        about_bytes=7_600_000_000,
         used_by=("idlora", "ltx-zeroshot", "just-dub-it"),
-        terms="ltx-2",
+        terms=(_LTX,),
     ),
     _adapter(
         "ltx-2.3-distilled-lora",
         "Lightricks/LTX-2.3",
         "ltx-2.3-22b-distilled-lora-384.safetensors",
-        licence=_LTX,
-        note="What stage two adds to LTX-2.3; 7.6 GB.",
+        licence=_LTX.licence,
+        note="What stage two adds to LTX-2.3.",
+        about_bytes=7_600_000_000,
         used_by=("idlora-2.3",),
-        terms="ltx-2",
+        terms=(_LTX,),
     ),
     _adapter(
         "id-lora-celebvhq",
         "AviadDahan/ID-LoRA-CelebVHQ",
         "lora_weights.safetensors",
         licence=_RESEARCH,
-        note="ID-LoRA for LTX-2 19B, trained on CelebV-HQ for 6000 steps; rank 128, 1.2 GB.",
+        note="ID-LoRA for LTX-2 19B, trained on CelebV-HQ for 6000 steps; rank 128.",
+        about_bytes=1_160_000_000,
         used_by=("idlora", "idlora-onestage"),
-        terms="id-lora",
+        terms=(_ID_LORA, _LTX),
     ),
     _adapter(
         "id-lora-talkvid",
         "AviadDahan/ID-LoRA-TalkVid",
         "lora_weights.safetensors",
         licence=_RESEARCH,
-        note="ID-LoRA for LTX-2 19B, trained on TalkVid for 6000 steps; rank 128, 1.2 GB.",
+        note="ID-LoRA for LTX-2 19B, trained on TalkVid for 6000 steps; rank 128.",
+        about_bytes=1_160_000_000,
         used_by=("idlora", "idlora-onestage"),
-        terms="id-lora",
+        terms=(_ID_LORA, _LTX),
     ),
     _adapter(
         "id-lora-2.3-celebvhq",
         "AviadDahan/LTX-2.3-ID-LoRA-CelebVHQ-3K",
         "lora_weights.safetensors",
         licence=_RESEARCH,
-        note="ID-LoRA for LTX-2.3, trained on CelebV-HQ for 3000 steps; rank 128, 1.2 GB.",
+        note="ID-LoRA for LTX-2.3, trained on CelebV-HQ for 3000 steps; rank 128.",
+        about_bytes=1_160_000_000,
         used_by=("idlora-2.3",),
-        terms="id-lora",
+        terms=(_ID_LORA, _LTX),
     ),
     _adapter(
         "id-lora-2.3-talkvid",
         "AviadDahan/LTX-2.3-ID-LoRA-TalkVid-3K",
         "lora_weights.safetensors",
         licence=_RESEARCH,
-        note="ID-LoRA for LTX-2.3, trained on TalkVid for 3000 steps; rank 128, 1.2 GB.",
+        note="ID-LoRA for LTX-2.3, trained on TalkVid for 3000 steps; rank 128.",
+        about_bytes=1_160_000_000,
         used_by=("idlora-2.3",),
-        terms="id-lora",
+        terms=(_ID_LORA, _LTX),
+    ),
+    _adapter(
+        "just-dub-it",
+        "justdubit/justdubit",
+        "ltx-2-19b-ic-lora-lipdubbing.safetensors",
+        licence=_OF_ITS_BASE,
+        note="Just-Dub-It for LTX-2 19B, trained for 2000 steps on clips that LTX-2 made; rank 128. Its repository may "
+        "have conditions of its own: agree to them there, and if it does not answer here, download it with a browser.",
+        about_bytes=2_470_000_000,  # by rank and layers
+        used_by=("just-dub-it",),
+        terms=(_LTX,),
     ),
     _adapter(
         "audio-ic-lora-cross-modal",
         "fbjr/LTX-2.3-22b-IC-LoRA-Audio-Only-Context",
         "cross_modal_step_01000.safetensors",
         licence=_OF_ITS_BASE,
-        note="A voice in the context of LTX-2.3 distilled; layers of sound and bridges; rank 32, 290 MB.",
+        note="A voice in the context of LTX-2.3 distilled; layers of sound and bridges; rank 32.",
+        about_bytes=290_000_000,
         used_by=("audio-ic-lora",),
-        terms="ltx-2",
+        terms=(_LTX,),
     ),
     _adapter(
         "audio-ic-lora-audio-only",
         "fbjr/LTX-2.3-22b-IC-LoRA-Audio-Only-Context",
         "audio_only_step_01000.safetensors",
         licence=_OF_ITS_BASE,
-        note="The same with layers of sound alone; 164 MB.",
+        note="The same with layers of sound alone.",
+        about_bytes=164_000_000,
         used_by=("audio-ic-lora",),
-        terms="ltx-2",
+        terms=(_LTX,),
     ),
 )
 
