@@ -87,6 +87,14 @@ AAC = {"aac_coder": "fast", "aac_pns": "0", "aac_tns": "0"}  # keeps the wavefor
 BT709 = 1  # the number of BT.709 in ITU-T H.273, for primaries, transfer and matrix alike
 LIMITED = 1  # AVCOL_RANGE_MPEG
 MAX_PIXELS = 10**8  # of an image
+# What is heard of each channel of a surround mix in one: half of left and right together, as ITU-R BS.775-4 makes them.
+SURROUND = {
+    **dict.fromkeys(("FL", "FR"), 0.5),
+    "FC": math.sqrt(0.5),
+    "LFE": 0.0,
+    **dict.fromkeys(("BL", "BR", "SL", "SR"), math.sqrt(0.5) / 2),
+}
+UNSAID = {6: "5.1", 8: "7.1"}  # what channels without places are taken for, as ffmpeg does
 
 
 class Info(NamedTuple):
@@ -137,13 +145,17 @@ def read_video(path: Path, max_side: int | None = None) -> Frames:
         return _at_frame_rate(path, _timed_frames(path, container, stream), max_side)
 
 
-def read_audio(path: Path) -> Sound:
-    """The sound of a clip or sound file, mono, on the timeline of its video."""
+def read_audio(path: Path, *, surround: bool = False) -> Sound:
+    """The sound of a clip or sound file, mono, on the timeline of its video.
+
+    `surround` weighs the channels of 5.1 and the like by their place (samples may exceed 1), where their mean has a
+    voice that is in the centre alone at a sixth.
+    """
     with _opened(path) as container:
         stream = _audio_stream(container)
         if stream is None:
             raise MediaError(f"{path}: holds no sound; expected a file with an audio stream.")
-        return _in_place(path, container, stream)
+        return _in_place(path, container, stream, surround)
 
 
 def read_image(path: Path, max_side: int | None = None) -> Frames:
@@ -607,7 +619,7 @@ def _turned(picture: Frames, turn: _Turn) -> Frames:
 # Sound -----------------------------------------------------------------------------------------------------------
 
 
-def _in_place(path: Path, container: InputContainer, stream: AudioStream) -> Sound:
+def _in_place(path: Path, container: InputContainer, stream: AudioStream, surround: bool) -> Sound:
     """All samples of a stream, each at its time."""
     origin = _origin(container)
     pieces: list[NDArray[np.float32]] = []
@@ -619,7 +631,7 @@ def _in_place(path: Path, container: InputContainer, stream: AudioStream) -> Sou
                     f"{path}: the sample rate changes from {rate} to {frame.sample_rate} Hz; expected one rate."
                 )
             rate = frame.sample_rate
-            piece = _mono(frame)
+            piece = _mono(frame, surround)
             if frame.pts is not None:
                 place = round((frame.pts * packet.time_base - origin) * rate)
                 if place > (MAX_SECONDS + PADDING_SECONDS) * rate:
@@ -651,16 +663,30 @@ def _excess(frame: AudioFrame, time_base: Fraction, rate: int) -> int:
     return max(0, frame.samples - round(frame.duration * time_base * rate))
 
 
-def _mono(frame: AudioFrame) -> NDArray[np.float32]:
-    """(N,): the mean of the channels, full scale = 1."""
+def _mono(frame: AudioFrame, surround: bool) -> NDArray[np.float32]:
+    """(N,): the mean of the channels, or by their place where they are more than two and it is known; full scale = 1."""
     stored = frame.to_ndarray()
     channels = stored if frame.format.is_planar else stored.reshape(-1, frame.layout.nb_channels).T
     mean: NDArray[np.float64] = channels.mean(axis=0, dtype=np.float64)
+    weights = _weights(frame) if surround else []
+    if len(weights) > 2 and None not in weights:
+        centre = 128 if stored.dtype.kind == "u" else 0  # of unsigned samples, which stand for -1 to 1
+        mean = np.array(weights, np.float64) @ (channels.astype(np.float64) - centre) + centre
     if stored.dtype.kind == "u":
         mean = mean / 128 - 1
     elif stored.dtype.kind == "i":
         mean = mean / 2.0 ** (8 * stored.dtype.itemsize - 1)
     return mean.astype(np.float32)
+
+
+def _weights(frame: AudioFrame) -> list[float | None]:
+    """Of each channel by its place, None where that is none of `SURROUND`."""
+    from av.audio.layout import AudioLayout
+
+    layout = frame.layout
+    if layout.nb_channels in UNSAID and not any(channel.name in SURROUND for channel in layout.channels):
+        layout = AudioLayout(UNSAID[layout.nb_channels])
+    return [SURROUND.get(channel.name) for channel in layout.channels]
 
 
 # Images ----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ AvbenchError                exit code
 ├── WeightsError            2   a network file that is absent, damaged or not to be had
 ├── Incomparable            3   scores that differ in split digest, profile or revision
 ├── Incomplete              4   scores that are not there
-├── WorkerDied              70  a worker process that ended without an answer
+├── WorkerDied              70  a worker process that ended without an answer, or has no memory left
+├── NotFinite               -   numbers of a network that are not finite: recorded with the pair, never fatal
 └── MediaError              -   a clip, sound or image that cannot be decoded: recorded with the pair, never fatal
 
 `Unmeasurable` is not here: a clip that defeats a metric is an outcome (`metric.py`).
@@ -24,6 +25,7 @@ __all__ = [
     "Incomparable",
     "Incomplete",
     "MediaError",
+    "NotFinite",
     "SplitError",
     "UsageError",
     "WeightsError",
@@ -71,7 +73,11 @@ class Incomplete(AvbenchError):
 
 
 class WorkerDied(AvbenchError):
-    """A worker process ended without an answer (killed, or crashed in native code)."""
+    """A worker process ended without an answer (killed, or crashed in native code), or has no memory left."""
+
+
+class NotFinite(AvbenchError):
+    """A network has given numbers that are not finite."""
 
 
 class MediaError(AvbenchError):

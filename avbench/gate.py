@@ -782,7 +782,7 @@ def _check_entry(entry: Entry) -> None:
         )
     if entry.limited:
         raise UsageError(
-            f"method {entry.method}: limited to its first {entry.limited} pairs; expected all of them. Run it without --limit."
+            f"method {entry.method}: limited to its first {entry.limited} pair{'s' * (entry.limited != 1)}; expected all of them. Run it without --limit."
         )
 
 

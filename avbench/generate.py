@@ -4,9 +4,25 @@ A clip is made in a folder of its own and takes its name in one step, after its 
 "done". The same command continues where a stop or a kill left off. What cannot be made is recorded in the
 sidecar with its reason, and the other pairs go on.
 
-A method that makes many clips in one go runs in one process of its own, asked for one clip after the other: what it
-has finished is committed before it begins the next. Shards of a split share a run folder; each writes the files of its
-own pairs, and the same run.json as the others.
+A method that makes many clips in one go runs in one process of its own, asked for one answer after the other: how far
+it is with a clip, or that one is finished, which is committed before it goes on. A kill loses the clips that it had
+begun. Its seconds in costs.jsonl are those since the clip before, the loading of networks among those of the first:
+where several clips are made side by side, single numbers say little, and their sum is the time that all of them took.
+
+Shards of a split share a run folder; each writes the files of its own pairs, and the same run.json as the others. With
+a signer every clip but those of controls gets a signed statement that it is synthetic (C2PA) before its digest is taken;
+such clips differ from run to run, and one that somebody's method has signed keeps that statement. Clips that are there
+already stay as they are.
+
+Consent. Methods that make a person say new words go by the field consent of each pair, of which the beginning is read:
+
+    "refused", "withdrawn …", "no …", …      refused: never made
+    "", "unknown", "pending", "null", …      says nothing: only where whoever runs it says that they agreed, by a flag
+    "none: public-domain portrait", …        nobody was asked, for a reason: likewise, but enough for methods that make
+                                             no likeness of worth: untrained ones, and those without a model
+    anything else                            stated
+
+A statement that begins like a refusal and is none has to be put otherwise.
 """
 
 from __future__ import annotations
@@ -14,7 +30,6 @@ from __future__ import annotations
 import errno
 import functools
 import hashlib
-import itertools
 import os
 import re
 import shutil
@@ -27,9 +42,9 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from .errors import AvbenchError, Incomparable, MediaError, SplitError, UsageError, WorkerDied
+from .errors import AvbenchError, Incomparable, MediaError, NotFinite, SplitError, UsageError, WorkerDied
 from .home import DISK_FULL, FileDigests, home, package_version, sha256, sweep, writing
-from .methods import Item, Made, Resolved, Wanted, resolve
+from .methods import Item, Machine, Made, Method, Resolved, Step, Wanted, resolve
 from .prepare import prepare
 from .run import (
     Overwrite,
@@ -45,12 +60,33 @@ from .run import (
     write_run,
     write_sidecar,
 )
+from .signing import Generation, Signer, read_manifest, sign
 from .split import Pair, Split, media_path, media_root
 from .workers import Progress, Report, check_workers, notes, run_jobs, silent, stop_run
 
-__all__ = ["Generated", "generate"]
+__all__ = ["Generated", "generate", "planned"]
 
-SAYS_NOTHING = ("", "none", "no", "unknown", "unstated", "not stated", "n/a", "todo")  # of consent, without a reason
+Stance = Literal["refused", "silent", "nobody", "stated"]  # of a pair on consent
+
+# How a statement of consent begins; of two that fit, the longer one counts.
+BEGINNINGS: dict[Stance, tuple[str, ...]] = {
+    "refused": (
+        "no", "n", "f", "false", "0", "not", "never", "without consent", "refused", "refuses", "refusal", "denied",
+        "denies", "declined", "declines", "withdrawn", "withdrew", "withdraws", "revoked", "revokes", "rescinded",
+        "retracted", "objected", "objects", "objection", "opted out", "opt out", "forbidden", "prohibited", "disagreed",
+        "disagrees", "rejected", "rejects", "expired", "did not", "does not", "do not", "have not", "were not", "didn't",
+        "doesn't", "don't", "hasn't", "haven't", "wasn't", "weren't", "isn't",
+    ),
+    "silent": (
+        "unknown", "unstated", "unclear", "unspecified", "undefined", "unconfirmed", "missing", "absent", "nan", "null",
+        "nil", "na", "n a", "todo", "to do", "tbd", "tba", "pending", "awaited", "awaiting", "requested", "not stated",
+        "not known", "not yet", "not asked", "not applicable", "not available", "not recorded", "not specified",
+        "not sure", "not confirmed", "not clear", "no data", "no information", "no record", "no statement", "no answer",
+        "no reply",
+    ),
+    "nobody": ("none", "nobody", "no one"),
+}  # fmt: skip
+BEFORE = ("consent", "is", "was", "has", "been")  # words that may stand before: "consent was refused"
 
 
 class Generated(NamedTuple):
@@ -82,6 +118,13 @@ class _Job(NamedTuple):
     consent: str = ""  # what is recorded of it, where the method needs it
 
 
+class _Batch(NamedTuple):
+    """The clips that a method makes in one go."""
+
+    jobs: list[_Job]
+    machine: Machine
+
+
 class _Outcome(NamedTuple):
     seconds: float
     provenance: dict[str, Any]
@@ -99,60 +142,88 @@ def generate(
     limit: int | None = None,
     shard: Shard | None = None,
     consent: bool = False,
+    machine: Machine = Machine(),  # noqa: B008 - a constant
+    signer: Signer | None = None,
     workers: int | None = None,
     report: Report = silent,
 ) -> Generated:
     """Makes what is missing of every method's clips of `split`; `limit` takes the first pairs only and marks the run.
 
     `shard` takes a part of these; seeds do not depend on it. `consent` says that the people shown have agreed, where
-    the pairs do not state it: methods that make them say new words need one or the other.
+    the pairs do not state it: methods that make them say new words need one or the other, and a refusal stands.
+    `machine` is for methods that run networks. `signer` signs what is made now.
+
+    What is wrong with a request is said before anything is written, and what can be told without network files first.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit = {limit}; expected 1 or more.")
     workers = check_workers(workers)
     asked = _asked(methods, runs, split)
-    pairs = [(index, pair) for index, pair in enumerate(split.pairs[:limit]) if shard is None or shard.has(index)]
-    for one in asked:
-        if any(_may_be_made(one.folder, pair.id, overwrite) for _, pair in pairs):
-            _require_ready(one, [pair for _, pair in pairs], consent, report)
-    prepare(split, data, workers, report)
+    pairs = _pairs(split, limit, shard)
     media = _Media(split, data)
+    begins = {
+        one.folder: {pair.id: (index, pair) for index, pair in pairs if _is_left(one, pair, split, overwrite)}
+        for one in asked
+    }
+    for one in asked:
+        if left := list(begins[one.folder].values()):
+            _require_consent(one.resolved, [pair for _, pair in left], consent)
+            _require_sense(
+                one.resolved, [media.item(pair, one.resolved.seed + index, False) for index, pair in left], machine
+            )
+    for one in asked:
+        if begins[one.folder]:
+            _require_ready(one.resolved, machine, report)
+    prepare(split, data, workers, report)
     spared: list[tuple[str, str, str]] = []
     with ExitStack() as held:
         for one in sorted(asked, key=lambda one: one.folder):
             held.enter_context(lock_shard(one.folder, "generate", shard, notes(report, "generate")))
         together: list[_Job] = []  # in any order, by as many workers as there are
-        in_one_go: list[list[_Job]] = []
+        in_one_go: list[_Batch] = []
         for one in asked:
             if shard is None:
                 sweep(one.folder)  # which takes what another machine writes for what a kill left
             part = _empty_part_folder(one.folder, shard)
             held.callback(shutil.rmtree, part, ignore_errors=True)
-            _describe(one.folder, one.resolved, split, limit)
             method = one.resolved.method
             jobs: list[_Job] = []
+            made_with = dict(method.fingerprint()) if method.fingerprint is not None else {}
+            late: list[Pair] = []  # whose media are not those of the failure that is recorded
             for index, pair in pairs:
-                request = media.request(one.full_name, pair, one.resolved.seed + index, method.kind == "control")
+                request = media.request(one, pair, one.resolved.seed + index, made_with)
                 if not _is_done(one.folder, request, overwrite):
                     item = media.item(pair, request.seed, method.kind == "control")
                     clip = part / f"{pair.id}.mp4"
-                    said = _consent(pair, consent) if method.consent else ""
+                    said = _recorded(pair, method, consent) if method.consent else ""
                     jobs.append(_Job(one.text, one.folder, item, request, clip, media.root, said))
+                    late += [] if pair.id in begins[one.folder] else [pair]
+            if late:
+                _require_consent(one.resolved, late, consent)
+                _require_sense(one.resolved, [job.item for job in jobs], machine)
+                _require_ready(one.resolved, machine, report)
+            _describe(one.folder, one.resolved, split, limit)
             if method.make_many is None:
                 together += jobs
             elif jobs:
-                in_one_go.append(jobs)
-        total = len(together) + sum(map(len, in_one_go))
+                in_one_go.append(_Batch(jobs, machine))
+        total = len(together) + sum(len(batch.jobs) for batch in in_one_go)
         made = failed = 0
+        begun: dict[tuple[Path, str], float] = {}  # how much is done of the clips in the making
         report(Progress("generate", 0, total, 0))
         at_once = min([workers, *(one.resolved.method.workers or workers for one in asked)])
-        with closing(_all_made(together, in_one_go, at_once)) as finished:
-            for job, outcome in finished:
-                if not _commit(job, outcome):
-                    spared.append((job.folder.parent.name, job.item.pair, outcome.failure))
-                made += not outcome.failure
-                failed += bool(outcome.failure)
-                report(Progress("generate", made + failed, total, failed))
+        with closing(_all_made(together, in_one_go, at_once, report)) as answers:
+            for job, answer in answers:
+                if isinstance(answer, Step):
+                    begun[job.folder, job.item.pair] = answer.done / answer.of
+                else:
+                    outcome = _signed(job, answer, signer)
+                    if not _commit(job, outcome):
+                        spared.append((job.folder.parent.name, job.item.pair, outcome.failure))
+                    begun.pop((job.folder, job.item.pair), None)
+                    made += not outcome.failure
+                    failed += bool(outcome.failure)
+                report(Progress("generate", made + failed, total, failed, begun=sum(begun.values())))
         for one in asked:
             _describe(one.folder, one.resolved, split, limit)
     failures = spared + [
@@ -166,7 +237,42 @@ def generate(
     return Generated(made, len(pairs) * len(asked) - made - len(failures), failures)
 
 
+def planned(
+    split: Split,
+    methods: Sequence[str],
+    runs: Path,
+    *,
+    overwrite: Overwrite = "never",
+    limit: int | None = None,
+    shard: Shard | None = None,
+    machine: Machine = Machine(),  # noqa: B008 - a constant
+) -> list[tuple[str, str]]:
+    """What `generate` would cost: of every method its name, and a line or a table for a person.
+
+    Makes nothing, and needs neither media nor consent nor network files. Clips that are there already do not count.
+    """
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit = {limit}; expected 1 or more.")
+    media, found = _Media(split, None), []
+    for one in _asked(methods, runs, split):
+        method, name = one.resolved.method, one.resolved.name
+        left = [pair for _, pair in _pairs(split, limit, shard) if _is_left(one, pair, split, overwrite)]
+        clips = f"{len(left)} clip{'s' * (len(left) != 1)} to be made"
+        if method.plan is not None and left:
+            found.append((name, method.plan(len(left), media.item(left[0], one.resolved.seed, False), machine)))
+        elif method.make_many is not None or method.licences:
+            found.append((name, f"{clips}; it does not say what they cost." if left else f"{clips}."))
+        else:
+            found.append((name, f"{clips}, without networks."))
+    return found
+
+
 # What is asked ---------------------------------------------------------------------------------------------------
+
+
+def _pairs(split: Split, limit: int | None, shard: Shard | None) -> list[tuple[int, Pair]]:
+    """The pairs that are asked for, each with its place in the split."""
+    return [(index, pair) for index, pair in enumerate(split.pairs[:limit]) if shard is None or shard.has(index)]
 
 
 def _asked(methods: Sequence[str], runs: Path, split: Split) -> list[_Asked]:
@@ -185,32 +291,84 @@ def _asked(methods: Sequence[str], runs: Path, split: Split) -> list[_Asked]:
     return list(found.values())
 
 
-def _may_be_made(folder: Path, pair: str, overwrite: Overwrite) -> bool:
-    """Whether a look at the folder alone leaves it open that there is work to do."""
-    return overwrite != "never" or not (folder / f"{pair}.mp4").is_file()
+def _is_left(one: _Asked, pair: Pair, split: Split, overwrite: Overwrite) -> bool:
+    """Whether a clip is to be made, as far as its folder says; what media it was made from is not looked at."""
+    if overwrite == "all":
+        return True
+    sidecar = read_sidecar(one.folder / f"{pair.id}.json")
+    if sidecar is not None and sidecar.failure:
+        same = (sidecar.request.method, sidecar.request.split) == (one.full_name, split.label)
+        return overwrite == "failed" or not same
+    return not (one.folder / f"{pair.id}.mp4").is_file()
 
 
-def _require_ready(one: _Asked, pairs: Sequence[Pair], consent: bool, report: Report) -> None:
-    """What would keep a method from making clips, before anything is prepared or made."""
-    method = one.resolved.method
-    if method.consent and not consent and (unstated := [pair.id for pair in pairs if not _consent(pair, False)]):
+def _require_consent(one: Resolved, pairs: Sequence[Pair], given: bool) -> None:
+    if not one.method.consent:
+        return
+    if refused := [pair for pair in pairs if _stance(pair) == "refused"]:
+        first = refused[0]
         raise UsageError(
-            f"{one.resolved.name} makes people say what they have not said, and {len(unstated)} of {len(pairs)} pairs do "
-            f"not say whether they agreed (first {unstated[0]}). State it in the field consent of pairs.jsonl, or give "
+            f"{one.name} makes people say what they have not said, and {len(refused)} of {len(pairs)} pairs "
+            f"refuse{'s' * (len(refused) == 1)} consent (first {first.id}: {_line(first.consent)!r}). Take "
+            "them out of pairs.jsonl, or correct their field consent: --i-have-consent does not overrule it."
+        )
+    if unstated := [pair.id for pair in pairs if not _recorded(pair, one.method, given)]:
+        do = "does" if len(unstated) == 1 else "do"
+        raise UsageError(
+            f"{one.name} makes people say what they have not said, and {len(unstated)} of {len(pairs)} pairs {do} "
+            f"not say that they agreed (first {unstated[0]}). State it in the field consent of pairs.jsonl, or give "
             "--i-have-consent, which is recorded with every clip."
         )
-    if method.licences and method.ready is not None:
-        notes(report, "generate")(f"checking the network files of {one.resolved.name}")
-    if method.ready is not None:
-        method.ready()
 
 
-def _consent(pair: Pair, given: bool) -> str:
-    """What is known of the consent of whoever a pair shows; empty where nothing is."""
-    stated = " ".join(pair.consent.split())
-    if stated.lower().strip(".?- ") not in SAYS_NOTHING:
-        return f"stated with the pair: {stated}"
-    return "given with --i-have-consent" if given else ""
+def _require_sense(one: Resolved, items: Sequence[Item], machine: Machine) -> None:
+    """What can be told of a request before files are asked for."""
+    if one.method.check is not None:
+        one.method.check(items, machine)
+
+
+def _require_ready(one: Resolved, machine: Machine, report: Report) -> None:
+    """What would keep a method from making clips, before anything is prepared or made."""
+    if one.method.ready is None:
+        return
+    if one.method.licences:
+        notes(report, "generate")(
+            f"checking the network files of {one.name}: minutes where they are new, as all is read"
+        )
+    one.method.ready(machine)
+
+
+def _stance(pair: Pair) -> Stance:
+    """What the beginning of a pair's statement of consent says."""
+    words = re.findall(r"[\w']+", pair.consent.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
+    words = words[next((place for place, word in enumerate(words) if word not in BEFORE), len(words)) :]
+    fitting = [
+        (len(beginning.split()), stance)
+        for stance, beginnings in BEGINNINGS.items()
+        for beginning in beginnings
+        if words[: len(beginning.split())] == beginning.split()
+    ]
+    length, stance = max(fitting, default=(0, "stated" if words else "silent"))
+    return "silent" if stance == "nobody" and len(words) == length else stance  # without a reason
+
+
+def _recorded(pair: Pair, method: Method, given: bool) -> str:
+    """What is recorded of the consent of whoever a pair shows; empty where it is not enough for this method."""
+    stance, text = _stance(pair), _line(pair.consent)
+    if stance == "stated":
+        return f"stated with the pair: {text}"
+    if stance == "refused":
+        return ""
+    says = f"the pair says: {text}" if text else "the pair says nothing"
+    if given:
+        return f"given with --i-have-consent; {says}"
+    if stance == "nobody" and (method.untrained or method.kind != "model"):
+        return f"not asked for an untrained method or a baseline; {says}"
+    return ""
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 class _Media:
@@ -222,15 +380,16 @@ class _Media:
         self.root = media_root(split, self.data)
         self._digests = FileDigests()
 
-    def request(self, method: str, pair: Pair, seed: int, control: bool) -> Request:
+    def request(self, one: _Asked, pair: Pair, seed: int, made_with: dict[str, str]) -> Request:
         seen = ""
-        if control:
+        if one.resolved.method.kind == "control":
             stranger = self._stranger(pair)
             targets = self._digest(pair, "target") + (":" + self._digest(stranger, "target") if stranger else "")
             seen = hashlib.sha256(targets.encode()).hexdigest()
         return Request(
             target_sha256=seen,
-            method=method,
+            made_with=made_with,
+            method=one.full_name,
             split=self.split.label,
             pair=pair.id,
             seed=seed,
@@ -280,16 +439,14 @@ def _is_done(folder: Path, request: Request, overwrite: Overwrite) -> bool:
     if sidecar is None:
         return made
     if sidecar.failure:
-        return overwrite == "never" and sidecar.request == request
+        return overwrite == "never" and request.differs(sidecar.request) is None
     if not made:
         return False  # killed between the two files
-    if sidecar.request != request:
-        field = next(
-            name for name in request.__struct_fields__ if getattr(request, name) != getattr(sidecar.request, name)
-        )
+    if (difference := request.differs(sidecar.request)) is not None:
+        what, then, now = difference
         raise Incomparable(
-            f"{folder / request.pair}.json was made for {field} {getattr(sidecar.request, field)!r}, and now it is "
-            f"{getattr(request, field)!r}. Make it again with --overwrite all, or take another --runs folder."
+            f"{folder / request.pair}.json was made for {what} {then!r}, and now it is {now!r}. "
+            "Make it again with --overwrite all, or take another --runs folder."
         )
     return True
 
@@ -298,20 +455,38 @@ def _is_done(folder: Path, request: Request, overwrite: Overwrite) -> bool:
 
 
 def _all_made(
-    together: Sequence[_Job], in_one_go: Sequence[Sequence[_Job]], at_once: int
-) -> Generator[tuple[_Job, _Outcome], None, None]:
-    """Every job with its outcome, as they are finished."""
+    together: Sequence[_Job], in_one_go: Sequence[_Batch], at_once: int, report: Report
+) -> Generator[tuple[_Job, _Outcome | Step], None, None]:
+    """Every job with its outcome, as they are finished, and before it with as many steps as are told of."""
     with closing(run_jobs(_make, together, at_once, _died)) as finished:
         yield from finished
-    for jobs in in_one_go:
-        by_pair = {job.item.pair: job for job in jobs}
-        # One worker, which keeps what it has begun between the calls: the first brings the jobs, the last finds it ended.
-        calls = itertools.chain([jobs], itertools.repeat(None, len(jobs)))
-        with closing(run_jobs(_make_next, calls, 1)) as answers:
-            for _, answer in answers:
-                if answer is not None:
+    for batch in in_one_go:
+        notes(report, "generate")(f"loading the networks of {batch.jobs[0].folder.parent.name}")
+        by_pair = {job.item.pair: job for job in batch.jobs}
+        with closing(_answers(batch)) as answers:
+            for answer in answers:
+                if isinstance(answer, Step):
+                    yield by_pair[answer.pair], answer
+                else:
                     pair, outcome = answer
                     yield by_pair[pair], outcome
+
+
+def _answers(batch: _Batch) -> Generator[tuple[str, _Outcome] | Step, None, None]:
+    """All that one worker says, which keeps what it has begun between the calls: the last finds it ended."""
+    ended = False
+
+    def calls() -> Iterator[_Batch | None]:
+        yield batch
+        while not ended:
+            yield None
+
+    with closing(run_jobs(_make_next, calls(), 1)) as answers:
+        for _, answer in answers:
+            if answer is None:
+                ended = True
+            else:
+                yield answer
 
 
 def _make(job: _Job) -> _Outcome:
@@ -320,18 +495,21 @@ def _make(job: _Job) -> _Outcome:
     return _outcome(one, job, lambda: one.method.make(job.item, job.part), time.perf_counter())
 
 
-_begun: list[Iterator[tuple[str, _Outcome]]] = []  # in the worker of a method that makes many clips in one go
+_begun: list[Iterator[tuple[str, _Outcome] | Step]] = []  # in the worker of a method that makes many clips in one go
 
 
-def _make_next(jobs: Sequence[_Job] | None) -> tuple[str, _Outcome] | None:
-    """Runs in a worker of its own: makes the next clip of the jobs that its first call brought; None after the last."""
-    if jobs is not None:
-        _begun[:] = [_made_in_turn(jobs)]
+def _make_next(batch: _Batch | None) -> tuple[str, _Outcome] | Step | None:
+    """Runs in a worker of its own: goes on with the jobs that its first call brought; None after the last."""
+    if batch is not None:
+        _begun[:] = [_made_in_turn(batch.jobs, batch.machine)]
     return next(_begun[0], None)
 
 
-def _made_in_turn(jobs: Sequence[_Job]) -> Iterator[tuple[str, _Outcome]]:
-    """Every job's pair and outcome, in the method's order, which is not shown those whose media are absent."""
+def _made_in_turn(jobs: Sequence[_Job], machine: Machine) -> Iterator[tuple[str, _Outcome] | Step]:
+    """Every job's pair and outcome, in the method's order, which is not shown those whose media are absent.
+
+    The seconds of a clip are those since the one before it, so that each second is in one of them.
+    """
     one = resolve(jobs[0].method)
     assert one.method.make_many is not None
     left: dict[str, _Job] = {}
@@ -344,8 +522,11 @@ def _made_in_turn(jobs: Sequence[_Job]) -> Iterator[tuple[str, _Outcome]]:
     begun = time.perf_counter()
     try:
         with writing(jobs[0].part):
-            for made in one.method.make_many(wanted) if wanted else ():
+            for made in one.method.make_many(wanted, machine) if wanted else ():
                 job = _answered(made, left)
+                if isinstance(made, Step):
+                    yield made
+                    continue
                 outcome = _outcome(one, job, functools.partial(_returned, made), begun)
                 del left[made.pair]
                 yield made.pair, outcome
@@ -353,17 +534,21 @@ def _made_in_turn(jobs: Sequence[_Job]) -> Iterator[tuple[str, _Outcome]]:
             if left:
                 raise RuntimeError(f"make_many ended without {', '.join(left)}")
     except (Exception, SystemExit) as error:
-        _raise_faults_of_the_machine(error)
+        _raise_faults_of_the_machine(error, "on a machine with more of it, or with --memory offload")
         if _is_ours(jobs[0]):
             raise
         for pair, job in left.items():
-            yield pair, _Outcome(time.perf_counter() - begun, _provenance(one, job), "", _reason(error, job))
+            now = time.perf_counter()
+            yield pair, _Outcome(now - begun, _provenance(one, job), "", _reason(error, job))
+            begun = time.perf_counter()
 
 
 def _answered(made: object, left: Mapping[str, _Job]) -> _Job:
     """The job that an answer of `make_many` is for; TypeError where it is for none."""
-    if not isinstance(made, Made):
-        raise TypeError(f"make_many yielded {type(made).__name__}; expected Made")
+    if not isinstance(made, Made | Step):
+        raise TypeError(f"make_many yielded {type(made).__name__}; expected Made or Step")
+    if isinstance(made, Step) and not (made.of > 0 and 0 <= made.done <= made.of):
+        raise TypeError(f"make_many yielded step {made.done} of {made.of}; expected 0 to as many as there are")
     if made.pair not in left:
         raise TypeError(f"make_many answered for {made.pair!r}; expected one of {', '.join(left) or 'none any more'}")
     return left[made.pair]
@@ -390,11 +575,38 @@ def _outcome(one: Resolved, job: _Job, make: Callable[[], Mapping[str, Any] | No
             clip_sha256 = sha256(job.part)
             provenance.update(returned)
     except BaseException as error:
-        _raise_faults_of_the_machine(error)
-        if _is_ours(job) and not isinstance(error, MediaError | SplitError):
+        _raise_faults_of_the_machine(error, "with --workers 1")
+        if _is_ours(job) and not isinstance(error, MediaError | NotFinite | SplitError):
             raise  # a fault of ours stops the run
         failure = _reason(error, job)
     return _Outcome(time.perf_counter() - begun, provenance, clip_sha256, failure)
+
+
+def _signed(job: _Job, outcome: _Outcome, signer: Signer | None) -> _Outcome:
+    """The outcome with its clip signed and its digest taken anew, where clips of its kind are; MediaError is a failure.
+
+    A manifest that is there already is somebody else's statement, and is kept.
+    """
+    method = resolve(job.method).method
+    if signer is None or outcome.failure or method.kind == "control":
+        return outcome
+    with_networks = method.kind == "model" or bool(method.licences)
+    generation = Generation(
+        job.request.method,
+        job.request.seed,
+        hashlib.sha256(msgspec.json.encode(job.request)).hexdigest(),
+        "trainedAlgorithmicMedia" if with_networks else "compositeSynthetic",
+        method.untrained,
+    )
+    try:
+        there = read_manifest(job.part)
+        if there is not None:
+            kept = {"kept": there.label, "claim_generator": there.generator, "valid": there.valid}
+            return outcome._replace(provenance={**outcome.provenance, "c2pa": kept})
+        recorded = sign(job.part, signer, generation)
+    except MediaError as error:
+        return outcome._replace(clip_sha256="", failure=_reason(error, job))
+    return outcome._replace(provenance={**outcome.provenance, "c2pa": recorded}, clip_sha256=sha256(job.part))
 
 
 def _is_ours(job: _Job) -> bool:
@@ -434,14 +646,15 @@ def _plain(returned: Any, job: _Job) -> dict[str, Any]:
     return plain
 
 
-def _raise_faults_of_the_machine(error: BaseException) -> None:
+def _raise_faults_of_the_machine(error: BaseException, remedy: str) -> None:
     """A full disk or memory is not the pair's fault: it stops the run, in one clear line."""
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, WorkerDied):  # which says itself what to do
+            raise cause
         if isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM):
             raise WorkerDied(
-                "a worker process is out of memory. What was finished is kept; run the same command again, "
-                "with --workers 1."
+                f"a worker process is out of memory. What was finished is kept; run the same command again, {remedy}."
             ) from error
         if isinstance(cause, OSError) and cause.errno in DISK_FULL:
             raise error

@@ -84,6 +84,22 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     voice_sha256: str
     face_sha256: str
     target_sha256: str = ""  # controls: of the digests of the own and the stranger's real clip
+    made_with: dict[str, str] = {}  # what the method is made of, such as settings and networks: digests by name
+
+    def differs(self, recorded: Request) -> tuple[str, object, object] | None:
+        """Where another request was for something else: a field or part, what was recorded, and what is asked for.
+
+        A part of the method is compared where both know its digest: networks need not be here to keep clips.
+        """
+        for field in self.__struct_fields__:
+            then, now = getattr(recorded, field), getattr(self, field)
+            if field == "made_with":
+                for part in now.keys() & then.keys():
+                    if now[part] != then[part]:
+                        return part, then[part], now[part]
+            elif then != now:
+                return field, then, now
+        return None
 
 
 class Sidecar(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -50,6 +50,7 @@ class Progress(NamedTuple):
     total: int
     failed: int
     note: str = ""  # said beside the numbers, once
+    begun: float = 0.0  # what is done of jobs that are not finished, as a number of jobs: two halves are 1.0
 
 
 Report = Callable[[Progress], None]
@@ -121,7 +122,8 @@ def stop_run(job: object) -> NoReturn:
     """The `died` of jobs that are ours: a worker that dies on one of them stops the run."""
     raise WorkerDied(
         "a worker process ended without an answer (killed, out of memory, or a crash in native code). "
-        "What was finished is kept; run the same command again, with --workers 1 if memory is short."
+        "What was finished is kept; run the same command again, with fewer --workers or another --memory "
+        "if memory is short."
     )
 
 

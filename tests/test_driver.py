@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from avbench.errors import UsageError
+from avbench.errors import NotFinite, UsageError
 from avbench.generator.context import Context, Rule, Stream, across, kept, noised, prompted, state, within, without
 from avbench.generator.driver import Driver, Text
 from avbench.generator.guidance import Pass, Skip
@@ -178,6 +178,22 @@ def test_no_hook_stays_behind(drivers: dict[str, Driver]) -> None:
     video, audio = streams(Rule(cross="target_pairs", text="none"))
     run(driver, video, audio, PLAIN._replace(skip=Skip((1,), "residual")))
     assert not [name for name, module in driver.transformer.named_modules() if module._forward_hooks]
+
+
+@pytest.mark.slow
+def test_compiled_blocks_lose_nothing_that_they_are_asked_to_lose(tiny: dict[str, Path]) -> None:
+    import diffusers
+
+    library: Any = diffusers
+    model = library.LTX2VideoTransformer3DModel.from_pretrained(tiny["2.0"] / "transformer").eval()
+    driver = Driver(model.requires_grad_(False))
+    video, audio = streams(Rule(text="none"))
+    skipping = PLAIN._replace(skip=Skip((1,), "residual"))
+    expected = [run(driver, video, audio, how) for how in (PLAIN, skipping)]
+    model.compile_repeated_blocks(backend="eager")
+    found = [run(driver, video, audio, how) for how in (PLAIN, skipping)]
+    assert [far(one, other) for one, other in zip(found, expected, strict=True)] == pytest.approx([0, 0], abs=1e-5)
+    assert far(*found) > 1e-3
 
 
 @layouts
@@ -475,7 +491,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "empty": ({"tokens": torch.zeros(1, 0, 32), "positions": torch.zeros(1, 1, 0, 2)}, r"expected \(1, tokens, 32\)"),
     "batch": ({"tokens": torch.zeros(2, 2, 32)}, r"\(2, 2, 32\), expected"),
     "places": ({"positions": torch.zeros(1, 3, 2, 2)}, r"\(1, 3, 2, 2\), expected \(1, 1, 2, 2\)"),
-    "nan": ({"tokens": torch.full((1, 2, 32), math.nan)}, "not finite: encode it again"),
+    "nan": ({"tokens": torch.full((1, 2, 32), math.nan)}, "not finite; expected none"),
     "strength": ({"strength": 1.5}, "strength 1.5, expected 0 to 1"),
     "weight": ({"rule": Rule(self_weight=-0.1)}, "self_weight -0.1, expected at least 0"),
     "nan weight": ({"rule": Rule(self_weight=math.nan)}, "self_weight nan"),
@@ -488,7 +504,7 @@ def test_contexts_that_do_not_fit_are_refused(case: str) -> None:
     changed, message = BAD[case]
     good = Context("voice", "audio", torch.zeros(1, 2, 32), audio_positions(2))
     bad = good._replace(**{"group": "other", **changed})
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(NotFinite if case == "nan" else UsageError, match=message):
         state("audio", torch.zeros(1, 3, 32), torch.ones(1, 3), audio_positions(3), [good, bad])
 
 

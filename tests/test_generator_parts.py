@@ -1,13 +1,15 @@
-"""The parts of the generator that are arithmetic: noise levels, positions, the sound of a reference, weights of passes."""
+"""The parts of the generator that are arithmetic: noise levels, positions, the sound of a reference, weights, recipes."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,8 @@ from avbench.clip import Sound
 from avbench.errors import MediaError, UsageError
 from avbench.generator import audio, guidance, positions, schedule
 from avbench.generator.guidance import IDLORA, Pass, Skip, Term, resolve
+from avbench.generator.recipe import FAMILY, Recipe, recipe, settings
+from avbench.weights import WEIGHTS
 
 
 @pytest.fixture(autouse=True)
@@ -486,6 +490,96 @@ def test_weights_sum_to_one_and_equal_the_terms(several: list[Term], seed: int) 
 def test_terms_that_mean_nothing_are_refused(term: Term, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         resolve([term])
+
+
+# Recipes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_settings_hold_every_field_and_survive_json(name: str) -> None:
+    said = settings(recipe(name))
+    assert set(Recipe.__struct_fields__) < set(said)
+    again = json.loads(json.dumps(said))
+    assert again == said
+    kept = {key: value for key, value in again.items() if key in Recipe.__struct_fields__}
+    assert msgspec.convert(kept, Recipe) == recipe(name)
+
+
+def test_the_paper_s_settings() -> None:
+    said = settings(recipe("idlora"))
+    assert said["passes"] == {
+        "full": {"video": 1 + 2 + 1 + 2, "audio": 1 + 6 + 3 + 1 + 2},
+        "text": {"video": -2, "audio": -6},
+        "identity": {"video": 0, "audio": -3},
+        "stg": {"video": -1, "audio": -1},
+        "bimodal": {"video": -2, "audio": -2},
+    }
+    assert (said["steps"], said["stages"], said["transformer_calls"]) == (30, 2, 153)
+    assert (said["stg_blocks"], said["stg_how"]) == ([29], "residual")
+    assert said["stage_one"]["id"]["weights"] == "id-lora-celebvhq"
+    assert said["stage_two"]["distilled"]["strengths"] == {".": 0.8}  # as its two-stage code has it
+    assert recipe("idlora", checkpoint="talkvid").stage_one["id"].weights == "id-lora-talkvid"
+
+
+def test_the_newer_model_loses_attention_by_value_and_one_stage_has_no_second() -> None:
+    paper = settings(recipe("idlora"))
+    for name, differs in {
+        "idlora-2.3": {"name", "layout", "weights", "stage_one", "stage_two", "stg_how"},
+        "idlora-onestage": {"name", "stage_two", "refine", "image_fit", "stages", "transformer_calls"},
+        "ltx-zeroshot": {"name", "stage_one"},
+    }.items():
+        other = settings(recipe(name))
+        assert {key for key in paper if paper[key] != other[key]} == differs
+    assert (recipe("idlora-2.3").stg_how, recipe("idlora-onestage").image_fit) == ("value", "stretch")
+
+
+@pytest.mark.parametrize(
+    ("options", "differs"),
+    [
+        ({"identity_scale": 1.0}, {"identity_scale", "passes", "transformer_calls"}),
+        ({"positions": "standard"}, {"positions"}),
+        ({"masks": "training"}, {"masks"}),
+        ({"model": "tiny"}, {"model", "stage_one", "stage_two", "stg_blocks", "untrained"}),
+    ],
+)
+def test_an_ablation_differs_in_what_it_is_named_after(options: dict[str, Any], differs: set[str]) -> None:
+    one, other = settings(recipe("idlora")), settings(recipe("idlora", **options))
+    assert {key for key in one if one[key] != other[key]} == differs
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("id-lora", {}, "Did you mean idlora"),
+        ("idlora", {"identity": 2.0}, "unknown option of idlora 'identity'. Did you mean identity_scale"),
+        ("idlora", {"positions": "before"}, "idlora@positions=before"),
+        ("idlora", {"identity_scale": float("inf")}, "expected finite numbers"),
+        ("idlora", {"steps": 0}, "0 denoising steps"),
+    ],
+)
+def test_a_recipe_that_there_is_none_of_is_refused(name: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        recipe(name, **options)
+
+
+def test_strengths_outside_of_the_band_are_told_of() -> None:
+    strong = recipe("audio-ic-lora", audio_strength=0.9)
+    assert list(strong.stage_one["audio"].strengths.values()) == [0.9, 0.5]
+    assert [note[:12] for note in strong.notes] == ["strength 0.9"]
+    assert recipe("audio-ic-lora").notes == ()
+    assert len(recipe("audio-ic-lora", checkpoint="audio-only").stage_one["audio"].strengths) == 1
+
+
+def test_just_dub_it_has_the_numbers_of_its_released_code() -> None:
+    """One scale of 3 for picture and sound, 30 steps, the last noise levels of stage two, what it adds in full."""
+    said = settings(recipe("just-dub-it"))
+    assert said["passes"] == {"full": {"video": 3, "audio": 3}, "text": {"video": -2, "audio": -2}}
+    assert (said["steps"], said["transformer_calls"]) == (30, 2 * 30 + 2)
+    assert said["refine"] == [0.725, 0.421875, 0.0]
+    assert said["stage_two"]["distilled"]["strengths"] == {}  # 1 for all
+    assert (said["positions"], said["masks"], said["first_frame"]) == ("standard", "target_pairs", True)
+    assert "no clip to be dubbed" in said["notes"][0]
+    assert WEIGHTS["just-dub-it"].used_by == ("just-dub-it",)
 
 
 # A tiny transformer ----------------------------------------------------------------------------------------------

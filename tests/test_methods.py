@@ -21,7 +21,7 @@ from avbench.clip import FRAME_RATE, Sound, read_audio, read_video, stream_sha25
 from avbench.errors import FolderError, Incomparable, MediaError, SplitError, UsageError, WorkerDied
 from avbench.generate import Generated, generate
 from avbench.home import sha256
-from avbench.methods import METHODS, Item, resolve
+from avbench.methods import DEMO, METHODS, Item, resolve
 from avbench.run import Overwrite, Request, Sidecar, read_run, read_sidecar
 from avbench.split import Prompt, Split, load_split, media_path
 
@@ -74,6 +74,14 @@ def test_an_option_is_part_of_the_name_in_one_spelling(frames: int) -> None:
 def test_a_seed_is_an_option_of_every_method() -> None:
     assert (resolve("truth@seed=7").name, resolve("truth@seed=7").seed) == ("truth@seed=7", 7)
     assert (resolve("truth@seed=0").name, resolve("truth").seed) == ("truth", 0)
+    assert resolve("truth@seed=7").method.label == "truth, seed 7"
+    assert resolve("truth@seed=0").method.label == "truth"
+
+
+def test_an_option_at_its_default_is_no_part_of_the_name(somebodys: str) -> None:
+    assert resolve("classical@voice=matched,mouth=frozen").name == "classical@mouth=frozen"
+    assert resolve("classical@mouth=moving,seed=3").name == "classical@seed=3"
+    assert [resolve(text).name for text in DEMO] == list(DEMO)
 
 
 @pytest.mark.parametrize(

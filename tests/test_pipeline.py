@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import json
-import wave
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 import pytest
 import torch
 from diffusers.hooks.group_offloading import ModuleGroup
-from hypothesis import given
-from hypothesis import strategies as st
 
 from avbench.clip import Sound, probe, read_audio, read_video, write_audio, write_clip, write_image
-from avbench.errors import AvbenchError, UsageError, WeightsError
+from avbench.errors import AvbenchError, NotFinite, UsageError, WeightsError, WorkerDied
 from avbench.generator import networks, pipeline
+from avbench.generator.audio import reference_tokens
 from avbench.generator.context import Rule, Stream
 from avbench.generator.driver import Driver, Text
+from avbench.generator.latents import encoded, fitted
 from avbench.generator.pipeline import Made, Step, produce
-from avbench.generator.positions import audio_positions
-from avbench.generator.recipe import FAMILY, Adapter, Recipe, recipe, settings
+from avbench.generator.positions import audio_positions, video_positions
+from avbench.generator.recipe import Adapter, Recipe, recipe, settings
 from avbench.generator.sampler import Latents
-from avbench.generator.shots import Shot, check, prompt_text
+from avbench.generator.shots import Shot, prompt_text, read
 from avbench.generator.tiny import save_tiny
 from avbench.split import Prompt
 
@@ -129,7 +128,7 @@ def test_a_clip_has_the_length_and_size_asked_for_and_sound_to_its_end(
     assert said["settings"] == settings(tiny(name, steps=2))
     assert said["sound"]["seconds"] == pytest.approx((4 * 33 - 3) / 100)  # 30 ms short of the picture
     assert (said["untrained"], said["seed"], said["first_seconds_apart"]) == (True, 3, 0.5)
-    assert said["reference"] == {"seconds": 2.0}
+    assert said["reference"] == {"seconds": 2.0, "rate": RATE}
     assert said["adapters"] == {}
     assert said["prompt"] == prompt_text(PROMPT)
     assert len(said["negative_prompt"]) == 1078
@@ -156,7 +155,7 @@ def test_a_clip_depends_on_its_seed_and_not_on_its_company_and_failures_spare_th
         "wordy": ({"prompt": msgspec.structs.replace(PROMPT, visual="word " * 2000)}, "tokens; expected at most 1024"),
     }
     order: list[str] = []
-    load = pipeline.load
+    load = networks.load
 
     def loading(*given: Any) -> Any:
         order.append("load")
@@ -187,12 +186,20 @@ def test_a_clip_depends_on_its_seed_and_not_on_its_company_and_failures_spare_th
     assert (tmp_path / "alone.mp4").read_bytes() == good["two"].path.read_bytes()
 
 
+@pytest.mark.parametrize(
+    "full_of",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
+        MemoryError(),
+    ],
+)
 def test_where_memory_ends_clips_made_before_stay(
-    place: Path, tmp_path: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch
+    place: Path, tmp_path: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch, full_of: Exception
 ) -> None:
     def full(driver: Driver, video: Stream, audio: Stream, *rest: Any) -> list[Latents]:
         if loop.calls:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            raise full_of
         return loop(driver, video, audio, *rest)
 
     monkeypatch.setattr(pipeline, "steps", full)
@@ -200,9 +207,26 @@ def test_where_memory_ends_clips_made_before_stay(
     clips = produce(tiny("idlora-onestage"), place / "2.0", shots, device="cpu", precision="fp32")
     assert isinstance(next(clips), Step)
     assert isinstance(next(clips), Made)
-    with pytest.raises(AvbenchError, match=r"out of memory on cpu at fp32: CUDA out of memory\. Clips made"):
+    with pytest.raises(WorkerDied, match=r"out of memory on cpu at fp32: .*Clips made before are kept"):
         next(clips)
     assert [shot.path.exists() for shot in shots] == [True, False]
+
+
+def test_numbers_that_are_not_finite_are_the_failure_of_their_pair(
+    place: Path, tmp_path: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(driver: Driver, video: Stream, audio: Stream, *rest: Any) -> list[Latents]:
+        if not loop.calls:
+            loop(driver, video, audio, *rest)
+            raise NotFinite("after step 1 of 2 the latents hold numbers that are not finite")
+        return loop(driver, video, audio, *rest)
+
+    monkeypatch.setattr(pipeline, "steps", broken)
+    shots = [a_shot(place, tmp_path / f"{name}.mp4", pair=name, width=128, height=128) for name in ("one", "two")]
+    one, two = made(tiny("idlora"), place, *shots, memory="staged")
+    assert (one.pair, one.failure, two.pair) == ("two", "", "one")
+    assert "one: after step 1 of 2" in two.failure
+    assert [shot.path.exists() for shot in shots] == [False, True]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp8"])
@@ -217,9 +241,12 @@ def test_where_networks_wait_changes_no_byte(
     monkeypatch.setattr(pipeline, "BATCH", 2)
     onloaded: set[str] = set()
     onload = ModuleGroup.onload_
-    monkeypatch.setattr(
-        ModuleGroup, "onload_", lambda group: (onloaded.add(type(group.modules[0]).__name__), onload(group))[1]
-    )
+
+    def told(group: ModuleGroup) -> None:
+        onloaded.add(type(group.modules[0]).__name__)
+        onload(group)
+
+    monkeypatch.setattr(ModuleGroup, "onload_", told)
     clips: dict[str, list[bytes]] = {}
     order: dict[str, list[str]] = {}
     for memory in ("resident", "staged", "offload"):
@@ -229,8 +256,8 @@ def test_where_networks_wait_changes_no_byte(
             for name in names
         ]
         assert not onloaded
-        told = list(produce(what, place / "2.0", shots, device="cpu", precision=precision, memory=memory))  # type: ignore[arg-type]
-        order[memory] = [one.pair[-1] + ("." if isinstance(one, Step) else "!") for one in told]
+        clips_told = list(produce(what, place / "2.0", shots, device="cpu", precision=precision, memory=memory))  # type: ignore[arg-type]
+        order[memory] = [one.pair[-1] + ("." if isinstance(one, Step) else "!") for one in clips_told]
         clips[memory] = [shot.path.read_bytes() for shot in shots]
     assert {"Gemma3DecoderLayer", "LTX2VideoTransformerBlock"} <= onloaded
     assert clips["resident"] == clips["staged"] == clips["offload"]
@@ -272,80 +299,6 @@ def test_no_more_passes_are_run_than_a_recipe_says(
     (one,) = made(what, place, shot)
     assert one.failure == ""
     assert len(run) == calls == settings(what)["transformer_calls"]
-
-
-@pytest.mark.parametrize("name", FAMILY)
-def test_settings_hold_every_field_and_survive_json(name: str) -> None:
-    said = settings(recipe(name))
-    assert set(Recipe.__struct_fields__) < set(said)
-    again = json.loads(json.dumps(said))
-    assert again == said
-    kept = {key: value for key, value in again.items() if key in Recipe.__struct_fields__}
-    assert msgspec.convert(kept, Recipe) == recipe(name)
-
-
-def test_the_paper_s_settings() -> None:
-    said = settings(recipe("idlora"))
-    assert said["passes"] == {
-        "full": {"video": 1 + 2 + 1 + 2, "audio": 1 + 6 + 3 + 1 + 2},
-        "text": {"video": -2, "audio": -6},
-        "identity": {"video": 0, "audio": -3},
-        "stg": {"video": -1, "audio": -1},
-        "bimodal": {"video": -2, "audio": -2},
-    }
-    assert (said["steps"], said["stages"], said["transformer_calls"]) == (30, 2, 153)
-    assert (said["stg_blocks"], said["stg_how"]) == ([29], "residual")
-    assert said["stage_one"]["id"]["weights"] == "id-lora-celebvhq"
-    assert recipe("idlora", checkpoint="talkvid").stage_one["id"].weights == "id-lora-talkvid"
-
-
-def test_the_newer_model_loses_attention_by_value_and_one_stage_has_no_second() -> None:
-    paper = settings(recipe("idlora"))
-    for name, differs in {
-        "idlora-2.3": {"name", "layout", "weights", "stage_one", "stage_two", "stg_how"},
-        "idlora-onestage": {"name", "stage_two", "refine", "image_fit", "stages", "transformer_calls"},
-        "ltx-zeroshot": {"name", "stage_one"},
-    }.items():
-        other = settings(recipe(name))
-        assert {key for key in paper if paper[key] != other[key]} == differs
-    assert (recipe("idlora-2.3").stg_how, recipe("idlora-onestage").image_fit) == ("value", "stretch")
-
-
-@pytest.mark.parametrize(
-    ("options", "differs"),
-    [
-        ({"identity_scale": 1.0}, {"identity_scale", "passes", "transformer_calls"}),
-        ({"positions": "standard"}, {"positions"}),
-        ({"masks": "training"}, {"masks"}),
-        ({"model": "tiny"}, {"model", "stage_one", "stage_two", "stg_blocks", "untrained"}),
-    ],
-)
-def test_an_ablation_differs_in_what_it_is_named_after(options: dict[str, Any], differs: set[str]) -> None:
-    one, other = settings(recipe("idlora")), settings(recipe("idlora", **options))
-    assert {key for key in one if one[key] != other[key]} == differs
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "said"),
-    [
-        ("id-lora", {}, "Did you mean idlora"),
-        ("idlora", {"identity": 2.0}, "unknown option of idlora 'identity'. Did you mean identity_scale"),
-        ("idlora", {"positions": "before"}, "idlora@positions=before"),
-        ("idlora", {"identity_scale": float("inf")}, "expected finite numbers"),
-        ("idlora", {"steps": 0}, "0 denoising steps"),
-    ],
-)
-def test_a_recipe_that_there_is_none_of_is_refused(name: str, options: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        recipe(name, **options)
-
-
-def test_strengths_outside_of_the_band_are_told_of() -> None:
-    strong = recipe("audio-ic-lora", audio_strength=0.9)
-    assert list(strong.stage_one["audio"].strengths.values()) == [0.9, 0.5]
-    assert [note[:12] for note in strong.notes] == ["strength 0.9"]
-    assert recipe("audio-ic-lora").notes == ()
-    assert len(recipe("audio-ic-lora", checkpoint="audio-only").stage_one["audio"].strengths) == 1
 
 
 # What the loop is given --------------------------------------------------------------------------------------------
@@ -407,6 +360,45 @@ def test_what_is_to_be_dubbed_lies_on_the_target_in_both_streams(place: Path, tm
     assert "12 frames at 25 fps; expected 17" in short.failure
 
 
+def encoders(folder: Path) -> tuple[Any, Any]:
+    """Of pictures and of sound."""
+    import diffusers
+
+    library: Any = diffusers
+    return (
+        library.AutoencoderKLLTX2Video.from_pretrained(folder / "vae").requires_grad_(False),
+        library.AutoencoderKLLTX2Audio.from_pretrained(folder / "audio_vae").requires_grad_(False),
+    )
+
+
+def test_without_a_clip_the_first_frame_held_still_is_dubbed_with_its_voice(
+    place: Path, tmp_path: Path, loop: Loop
+) -> None:
+    """As a clip that shows it all the time, and says the same, is."""
+    shot = a_shot(place, tmp_path / "still.mp4", frames=17, width=128, height=128)
+    what = tiny("just-dub-it", steps=2)
+    (one,) = made(what, place, shot)
+    assert one.failure == ""
+    assert one.provenance["reference"]["dubbed"] == "a still: the first frame held, with the voice"
+    _, video, sound, *_ = loop.calls[0]
+    assert (video.targets, sound.targets) == (3 * 2 * 2, 17)
+    vae, audio_vae = encoders(place / "2.0")
+    given = read(what, shot)
+    assert given.face is not None
+    assert given.mel is not None
+    held = np.stack([given.face] * 17)
+    context = encoded(vae, fitted(held, 64, 64, "crop"))
+    assert torch.allclose(video.x[:, 12:], context, atol=1e-5)
+    assert torch.equal(video.x[:, 12:], video.clean[:, 12:])
+    assert torch.equal(video.positions, torch.cat([video_positions(3, 2, 2, 25)] * 2, dim=2))
+    assert torch.equal(sound.positions, torch.cat([audio_positions(17)] * 2, dim=2))
+    heard = reference_tokens(audio_vae, given.mel)
+    assert torch.allclose(sound.x[:, 17:], heard[:, :17], atol=1e-5)
+    for stream, count in ((video, 12), (sound, 17)):
+        assert not stream.mask[:, count:].any()
+        assert [(group.name, group.rule) for group in stream.groups] == [("source", Rule(cross="target_pairs"))]
+
+
 def test_a_relative_takes_so_much_of_the_voice(place: Path, tmp_path: Path, loop: Loop) -> None:
     write_audio(tmp_path / "long.wav", Sound(noise(5 * RATE), RATE))
     shots = [
@@ -419,48 +411,18 @@ def test_a_relative_takes_so_much_of_the_voice(place: Path, tmp_path: Path, loop
     assert all(bool((video.mask == 1).all()) for _, video, *_ in loop.calls)
 
 
-def test_voices_of_any_rate_and_channels_are_taken(place: Path, tmp_path: Path, loop: Loop) -> None:
-    shots = []
-    for rate, channels in ((8000, 1), (44_100, 2), (48_000, 6)):
-        file = tmp_path / f"{rate}.wav"
-        levels = np.repeat((noise(rate) * 32767).astype("<i2")[:, None], channels, axis=1)
-        with file.open("wb") as stream, wave.open(stream, "wb") as writer:
-            writer.setparams((channels, 2, rate, 0, "NONE", ""))
-            writer.writeframes(levels.tobytes())
-        shots.append(a_shot(place, tmp_path / f"{rate}.mp4", pair=str(rate), voice=file))
-    assert [one.failure for one in made(tiny("idlora-onestage"), place, *shots)] == [""] * 3
-    assert {audio.x.shape[1] - audio.targets for _, _, audio, *_ in loop.calls} == {26}
-
-
-def test_a_first_frame_is_cut_about_its_middle_or_stretched(place: Path, tmp_path: Path, loop: Loop) -> None:
-    """96 x 64 to 64 x 64: nothing is resampled, 16 columns fall away on either side."""
-    from PIL import Image
-
-    wide = picture(96, 64)
-    write_image(tmp_path / "cut.png", wide[:, 16:80])
-    write_image(tmp_path / "plain.png", np.full((50, 90, 3), 200, np.uint8))
-    Image.fromarray(wide).convert("CMYK").save(tmp_path / "cmyk.tif")
-    Image.fromarray(np.dstack([wide, np.full((64, 96), 255, np.uint8)])).save(tmp_path / "alpha.png")
-    sideways = Image.Exif()
-    sideways[0x0112] = 6  # to be turned by a quarter clockwise
-    Image.fromarray(np.rot90(wide)).save(tmp_path / "turned.png", exif=sideways)
-    faces = [place / "face.png", *(tmp_path / name for name in ("cut.png", "alpha.png", "turned.png", "cmyk.tif"))]
-    shots = [a_shot(place, tmp_path / f"{face.stem}.mp4", pair=face.stem, face=face) for face in faces]
-    plain = a_shot(place, tmp_path / "plain.mp4", face=tmp_path / "plain.png")
+def test_the_first_frame_is_that_of_its_file_cut_or_stretched(place: Path, tmp_path: Path, loop: Loop) -> None:
+    """96 x 64 to 64 x 64: of two that agree in their middle, cutting makes the same, and stretching does not."""
+    write_image(tmp_path / "cut.png", picture(96, 64)[:, 16:80])
+    faces = {"wide": place / "face.png", "cut": tmp_path / "cut.png"}
+    shots = [a_shot(place, tmp_path / f"{name}.mp4", pair=name, face=face) for name, face in faces.items()]
     cutting = msgspec.structs.replace(tiny("idlora-onestage"), image_fit="crop")
-    assert not any(one.failure for one in made(cutting, place, *shots))
-    wide_first, cut, alpha, turned, cmyk = (video.clean[:, :4] for _, video, *_ in loop.calls)
-    assert torch.equal(wide_first, cut)
-    assert torch.equal(wide_first, alpha)
-    assert torch.equal(wide_first, turned)
-    assert cmyk.isfinite().all()
-    loop.calls.clear()
-    made(tiny("idlora-onestage"), place, shots[0])
-    assert not torch.allclose(loop.calls[0][1].clean[:, :4], cut)
-    loop.calls.clear()
-    for what in (cutting, tiny("idlora-onestage")):  # where there is one colour, both are the same
-        made(what, place, plain)
-    assert torch.allclose(loop.calls[0][1].clean, loop.calls[1][1].clean, atol=1e-5)
+    for what in (cutting, tiny("idlora-onestage")):
+        assert not any(one.failure for one in made(what, place, *shots))
+    cut_wide, cut, stretched, whole = (video.clean[:, :4] for _, video, *_ in loop.calls)
+    assert torch.equal(cut_wide, cut)
+    assert torch.equal(cut, whole)
+    assert not torch.allclose(stretched, cut)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -594,50 +556,6 @@ def test_other_precisions_run_with_adapters(
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "said"),
-    [
-        ("idlora", {"frames": 120, "width": 512, "height": 512}, "120 frames; expected 8 k . 1 of them, such as 121"),
-        ("idlora", {"frames": 1, "width": 512, "height": 512}, "such as 9"),
-        ("idlora", {"frames": 1601, "width": 512, "height": 512}, "at most 60 s"),
-        ("idlora", {"width": 96, "height": 128}, "96 x 128 pixels; expected multiples of 64, .*idlora has 2 stages"),
-        ("idlora-onestage", {"width": 100}, "multiples of 32, .*idlora-onestage has 1 stage.*such as 96 x 64"),
-        ("idlora-onestage", {"width": 32}, "32 x 64 pixels; expected multiples of 32, at least 64 .*such as 64 x 64"),
-        ("just-dub-it", {"width": 128, "height": 128}, "no clip to be dubbed"),
-    ],
-)
-def test_lengths_and_sizes_that_no_latent_has_are_refused(
-    tmp_path: Path, name: str, changes: dict[str, Any], said: str
-) -> None:
-    shot = a_shot(tmp_path, tmp_path / "a.mp4", **changes)
-    with pytest.raises(UsageError, match=said):
-        check(tiny(name), [shot])
-
-
-@given(
-    st.integers(-9, 1700), st.integers(-64, 2048), st.integers(-64, 2048), st.sampled_from(["idlora", "audio-ic-lora"])
-)
-def test_exactly_what_fills_latents_is_taken(frames: int, width: int, height: int, name: str) -> None:
-    unit = 64 if name == "idlora" else 32
-    fits = frames in range(9, 1501, 8) and all(side in range(64, 2049, unit) for side in (width, height))
-    shot = a_shot(Path(), Path("a.mp4"), frames=frames, width=width, height=height)
-    try:
-        check(tiny(name), [shot])
-    except UsageError:
-        assert not fits
-    else:
-        assert fits
-
-
-def test_two_clips_at_one_place_are_refused(tmp_path: Path) -> None:
-    shot = a_shot(tmp_path, tmp_path / "a.mp4")
-    with pytest.raises(UsageError, match="pair pair stands for more than one of 2 clips"):
-        check(tiny("idlora-onestage"), [shot, shot])
-    with pytest.raises(UsageError, match=r"path .*a\.mp4 stands for more than one"):
-        check(tiny("idlora-onestage"), [shot, shot._replace(pair="other")])
-    check(tiny("idlora-onestage"), [shot, shot._replace(pair="other", path=tmp_path / "b.mp4")])
-
-
-@pytest.mark.parametrize(
     ("change", "error", "said"),
     [
         (lambda what: msgspec.structs.replace(what, layout="2.3"), WeightsError, "of layout 2.0; idlora is for 2.3"),
@@ -670,6 +588,10 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
 def save_parts(folder: Path) -> Path:
     for part in (*networks.PARTS, networks.UPSAMPLER):
         (folder / part).mkdir()
-    config = {"cross_attn_mod": False, "num_layers": 4}
-    (folder / "transformer" / "config.json").write_text(json.dumps(cast(Any, config)))
+    configurations: dict[str, dict[str, Any]] = {
+        "transformer": {"cross_attn_mod": False, "num_layers": 4},
+        "vae": {"timestep_conditioning": False},
+    }
+    for part, config in configurations.items():
+        (folder / part / "config.json").write_text(json.dumps(config))
     return folder

@@ -107,13 +107,11 @@ def _splits() -> list[tuple[str, str]]:
 
 
 def _methods() -> list[tuple[str, str]]:
-    import inspect
-
-    from ..methods import METHODS, summary
+    from ..methods import METHODS, options, summary
 
     found = []
-    for name, factory in METHODS.items():
-        keys = ", ".join(inspect.signature(factory).parameters)
+    for name in METHODS:
+        keys = ", ".join(options(name))
         found.append((name, f"{summary(name)}; @ {keys}" if keys else summary(name)))
     return found
 

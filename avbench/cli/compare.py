@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import UsageError, unknown
-from .shared import FILE, option, profile_option, runs_option, say, split_option
+from .shared import FILE, found_as, option, profile_option, runs_option, say, split_option
 
 if TYPE_CHECKING:
     from ..compare import Adjust
@@ -42,7 +43,7 @@ __all__ = ["compare", "power"]
 @option("--figure-width", type=click.Choice(["column", "full"]), default="full", help="3.4 or 7.0 inches.")
 def compare(
     baseline: str,
-    others: tuple[str, ...],
+    others: Sequence[str],
     split: str,
     runs: Path,
     profile: str | None,
@@ -65,6 +66,7 @@ def compare(
 
     if form not in COMPARISON_FORMATS:
         raise unknown("format", form, COMPARISON_FORMATS)
+    baseline, *others = found_as(runs, (baseline, *others))
     results = load(runs, split, profile=profile, methods=(baseline, *others), metrics=metrics or None)
     compared = compare(results, baseline, others, alpha=alpha, adjust=adjust, confidence=confidence, test=test)
     for notice in results.notices:

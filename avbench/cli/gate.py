@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import AvbenchError
-from .shared import FILE, FOLDER, option, profile_option, runs_option, say
+from .shared import FILE, FOLDER, found_as, option, profile_option, runs_option, say
 
 if TYPE_CHECKING:
     from ..gate import Check
@@ -50,6 +50,7 @@ def record(
     """Writes the scores of METHOD and the margins as a baseline."""
     from ..gate import parse_margins, record, write_baseline
 
+    method, *again = found_as(folder or runs, (method, *repeats))
     baseline = record(
         folder or runs,
         split,
@@ -58,7 +59,7 @@ def record(
         profile=profile,
         metrics=metrics,
         margins=parse_margins(margins),
-        repeats=repeats,
+        repeats=again,
         days=days or None,
         alpha=alpha,
     )
@@ -116,7 +117,7 @@ def check(
             folder or runs,
             read_baseline(baseline),
             today=_today(),
-            method=method,
+            method=found_as(folder or runs, (method,))[0] if method else None,
             split=split,
             rules=[parse_rule(rule) for rule in rules],
             alpha=alpha,

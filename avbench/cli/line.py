@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import UsageError
 from .progress import Bars
 from .shared import (
     EXIT_INCOMPLETE,
+    FILE,
     FOLDER,
     data_option,
+    device_option,
     limit_option,
     option,
     overwrite_option,
@@ -25,8 +28,10 @@ from .table import show_table
 
 if TYPE_CHECKING:
     from ..generate import Generated
+    from ..generator.recipe import Memory
     from ..run import Overwrite
     from ..score import Scored
+    from ..signing import Signer
 
 __all__ = ["demo", "generate", "score"]
 
@@ -62,9 +67,26 @@ def demo(runs: Path, workers: int | None) -> None:
 @option(
     "--sweep", "sweeps", multiple=True, metavar="KEY=V1,V2,…", help="Every method once for each value of an option."
 )
+@option("--model", metavar="NAME", help="The option model of every method: tiny tries the line on random networks.")
 @option("--shard", metavar="I/N", help="Only the I-th of N parts of the pairs; the others may run beside it.")
-@option("--i-have-consent", "consent", is_flag=True, help="The people shown agreed, also where pairs do not say so.")
-@workers_option
+@option(
+    "--i-have-consent", "consent", is_flag=True, help="The people shown agreed, where pairs say nothing; a no stands."
+)
+@device_option
+@option(
+    "--memory",
+    type=click.Choice(["auto", "resident", "staged", "offload"]),
+    default="auto",
+    help="Networks all on the device, one stage after the other, or from the CPU's memory; auto: the first that fits.",
+)
+@option("--plan", is_flag=True, help="Prints memory, passes and time of each method, and makes nothing.")
+@option("--c2pa-certificate", "certificate", type=FILE, help="Signs every synthetic clip: certificates, PEM; with …")
+@option("--c2pa-key", "key", type=FILE, help="… the private key of the first of them, PEM.")
+@option(
+    "--workers",
+    type=int,
+    help="Worker processes; never changes a clip, and is not for methods that make many in one go.  [default: one per CPU]",
+)
 def generate(
     methods: tuple[str, ...],
     split: str,
@@ -73,17 +95,32 @@ def generate(
     overwrite: Overwrite,
     limit: int | None,
     sweeps: tuple[str, ...],
+    model: str | None,
     shard: str | None,
     consent: bool,
+    device: str,
+    memory: Memory,
+    plan: bool,
+    certificate: Path | None,
+    key: Path | None,
     workers: int | None,
 ) -> None:
     """Makes each pair's clip: RUNS/METHOD/SPLIT/PAIR.mp4."""
-    from ..generate import generate
-    from ..methods import swept
+    from ..generate import generate, planned
+    from ..methods import Machine, swept, with_option
     from ..run import parse_shard
     from ..split import load_split
 
-    asked = swept(methods, sweeps)
+    asked = swept(with_option(methods, "model", model) if model is not None else methods, sweeps)
+    part = parse_shard(shard) if shard is not None else None
+    machine = Machine(device, memory)
+    if plan:
+        for name, said in planned(
+            load_split(split), asked, runs, overwrite=overwrite, limit=limit, shard=part, machine=machine
+        ):
+            click.echo(f"{name}: {said}" if "\n" not in said else f"{name}\n{said}\n")
+        return
+    signer = _signer(certificate, key)
     _tell_terms(asked)
     with Bars() as bars:
         made = generate(
@@ -93,8 +130,10 @@ def generate(
             data=data,
             overwrite=overwrite,
             limit=limit,
-            shard=parse_shard(shard) if shard is not None else None,
+            shard=part,
             consent=consent,
+            machine=machine,
+            signer=signer,
             workers=workers,
             report=bars,
         )
@@ -109,7 +148,7 @@ def generate(
 @option("--method", "methods", multiple=True, help="Only this method's folder; may be repeated.  [default: all]")
 @profile_option
 @option("--metric", "metrics", multiple=True, help="Only this metric, or module:NAME; may be repeated.  [default: all]")
-@option("--device", default="auto", help="Where networks run: auto, cpu, cuda, cuda:1, …")
+@device_option
 @option("--strided", is_flag=True, help="Faces on every 8th frame for lip sync: faster, and a revision of its own.")
 @option("--untrained", is_flag=True, help="Tiny random networks, to try the line; no table takes the numbers.")
 @data_option
@@ -132,13 +171,17 @@ def score(
     workers: int | None,
 ) -> None:
     """Scores every METHOD/SPLIT folder below RUNS, also folders of clips made elsewhere."""
+    from ..methods import folder_name
+    from ..run import find_runs
     from ..score import score
 
+    place = folder or runs
+    folders = {run.method for run in find_runs(place)} if methods else set()
     with Bars() as bars:
         scored = score(
-            folder or runs,
+            place,
             splits=splits,
-            methods=methods,
+            methods=[folder_name(method, folders) for method in methods],
             profile=profile,
             metrics=metrics,
             device=device,
@@ -151,6 +194,17 @@ def score(
             report=bars,
         )
     _tell_scored(scored)
+
+
+def _signer(certificate: Path | None, key: Path | None) -> Signer | None:
+    from ..signing import read_signer
+
+    if certificate is not None and key is not None:
+        return read_signer(certificate, key)
+    if certificate is not None or key is not None:
+        given, other = ("--c2pa-certificate", "--c2pa-key") if key is None else ("--c2pa-key", "--c2pa-certificate")
+        raise UsageError(f"{given} without {other}; expected both, or neither. Give {other} FILE too.")
+    return None
 
 
 def _tell_terms(methods: list[str]) -> None:
@@ -176,7 +230,10 @@ def _tell_generated(made: Generated) -> None:
 
 def _finish_generated(made: Generated) -> None:
     if made.failures:
-        say("error: some clips could not be made; --overwrite failed tries them again.")
+        say(
+            "error: some clips could not be made; mend the media or the method of those named, then --overwrite failed "
+            "tries them again."
+        )
         raise SystemExit(EXIT_INCOMPLETE)
 
 

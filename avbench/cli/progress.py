@@ -14,7 +14,10 @@ __all__ = ["Bars", "ByteBar"]
 
 
 class Bars:
-    """One progress bar for each stage, on stderr: done, time left, rate, failures."""
+    """One progress bar for each stage, on stderr: done, time left, rate, failures.
+
+    A terminal shows what is begun, too; a log has a line only where jobs are finished.
+    """
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -28,13 +31,15 @@ class Bars:
 
     def __call__(self, progress: Progress) -> None:
         if progress.note:
-            say(f"{progress.note} …")
+            self._say(f"{progress.note} …")
             return
         if progress.stage != self._stage or self._bar is None:
             self._close()
             self._open(progress)
         self._bar.set_postfix_str(f"{progress.failed} failed" if progress.failed else "", refresh=False)
-        self._bar.update(progress.done - self._bar.n)
+        # Set, not added up: tenths would add up to 0.30000000000000004.
+        self._bar.n = progress.done + (round(progress.begun, 1) if sys.stderr.isatty() else 0)
+        self._bar.update(0)
         if progress.done >= progress.total:
             self._close()
 
@@ -52,6 +57,13 @@ class Bars:
             dynamic_ncols=watched,
             disable=progress.total == 0,
         )
+
+    def _say(self, line: str) -> None:
+        """A line above the bar, where there is one."""
+        if self._bar is None or self._bar.disable:
+            say(line)
+        else:
+            self._bar.write(line, file=sys.stderr)
 
     def _close(self) -> None:
         if self._bar is not None:

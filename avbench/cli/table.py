@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from ..errors import Incomplete, UsageError, unknown
 from .published import laid_out
-from .shared import FILE, option, profile_option, runs_option, say, split_option
+from .shared import FILE, found_as, option, profile_option, runs_option, say, split_option
 from .study import counted
 
 if TYPE_CHECKING:
@@ -109,6 +109,12 @@ def _show(runs: Path, split: str, form: str, wanted: Wanted) -> None:
 
     if not _scored(runs, split):
         _published_alone(runs, split, form, wanted)
+    asked = (*wanted.methods, *([] if wanted.baseline is None else [wanted.baseline]))
+    found = dict(zip(asked, found_as(runs, asked), strict=True))
+    wanted = wanted._replace(
+        methods=tuple(found[method] for method in wanted.methods),
+        baseline=None if wanted.baseline is None else found[wanted.baseline],
+    )
     results = _results(runs, split, wanted)
     for notice in results.notices:
         say(f"note: {notice}")

@@ -6,7 +6,8 @@
     sampler     noise → latents                       adapters    LoRA files, and whether they can be trusted
     recipe      every setting of a method             shots       a face, a voice, a prompt, looked over
     networks    loaded, and where they wait           latents     media → tokens → media
-    pipeline    shots → clips                         tiny        random models of a few megabytes
+    pipeline    shots → clips                         plan        what a request will cost
+    layouts     the published networks' sizes         tiny        random models of a few megabytes
 
 A method is a choice of contexts, adapters, guidance terms and schedule; the loop is the same for all. The networks are
 those of diffusers; the loop, the masks and the guidance are here. Importing this package loads no network and no library

@@ -37,6 +37,7 @@ __all__ = [
     "MELS",
     "MIN_SECONDS",
     "RATE",
+    "check_reference",
     "denormalise",
     "log_mel",
     "mel_bands",
@@ -61,11 +62,8 @@ LINEAR_HZ, MELS_PER_HZ = 1000.0, 3 / 200  # Slaney's scale is linear up to here
 OCTAVE = math.log(6.4) / 27  # and above, one mel is so much in the logarithm of frequency
 
 
-def reference_mel(sound: Sound) -> torch.Tensor:
-    """(1, 2, 1 + N // 160, 64) of a voice, N its samples at 16 kHz.
-
-    MediaError for one that is shorter than 0.3 s or longer than 30 s, silent, or not of finite numbers.
-    """
+def check_reference(sound: Sound) -> None:
+    """MediaError for a voice that is shorter than 0.3 s or longer than 30 s, silent, or not of finite numbers."""
     seconds = len(sound.samples) / sound.rate
     if not MIN_SECONDS <= seconds <= MAX_SECONDS:
         cure = "give more of the voice" if seconds < MIN_SECONDS else "cut it: about 5 s are best"
@@ -80,6 +78,11 @@ def reference_mel(sound: Sound) -> torch.Tensor:
             f"a silent voice reference: its largest sample is {peak:.1e}; expected at least {SILENT_PEAK:g} of full "
             "scale (stereo is mixed to one channel: opposite channels cancel)."
         )
+
+
+def reference_mel(sound: Sound) -> torch.Tensor:
+    """(1, 2, 1 + N // 160, 64) of a voice, N its samples at 16 kHz; MediaError as `check_reference`."""
+    check_reference(sound)
     heard = torch.from_numpy(resample(sound.samples, sound.rate, RATE))
     return log_mel(heard.expand(2, -1))[None]
 

@@ -14,8 +14,8 @@ under `Rule(cross="targets", text="mean")`. Just-Dub-It's references have `cross
 `self_weight`. "Without reference" is the same streams with a group left out (`without`).
 
 Conventions. One sample, (1, N, C) tokens, packed and normalised, in float32. Masks of attention are added to its logits:
-log(weight), and the lowest number of the dtype where blocked, so that rows stay finite on every backend; rows that must
-get nothing at all are set to zero after attention. Where nothing is masked there is no mask, and fused attention stays
+log(weight), and half the lowest number of the dtype where blocked: kernels multiply it by log2(e), and a row of infinities
+would be no row. Rows that must get nothing at all are set to zero after attention. Where nothing is masked there is no mask, and fused attention stays
 possible. Masks over keys alone have one row, and are broadcast.
 """
 
@@ -28,7 +28,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import UsageError
+from ..errors import NotFinite, UsageError
 
 __all__ = [
     "Attention",
@@ -54,8 +54,9 @@ class Rule(NamedTuple):
     cross         "targets": the other stream does not see the reference, which sees the other stream;
                   "target_pairs": between the streams, tokens with mask 1 see tokens with mask 1, and that is all. It
                   holds for both streams as soon as one reference asks for it, and for a given first frame too.
-    text          "none": the reference gets nothing from the prompt; "mean": the same of every word (what a row of the
-                  lowest number becomes in softmax, and ID-LoRA was trained with).
+    text          "none": the reference gets nothing from the prompt; "mean": the same of every word, which is what a
+                  row of one low number becomes in softmax. ID-LoRA was trained with the lowest there is; what the
+                  kernel of its GPU made of that is not known.
     """
 
     self_weight: float = 1.0
@@ -197,7 +198,7 @@ def within(stream: Stream, dtype: torch.dtype) -> Attention:
     if all(group.rule.self_weight == 1 for group in stream.groups):
         return Attention()
     owner = torch.zeros(stream.x.shape[1], dtype=torch.long, device=stream.x.device)
-    lowest = torch.finfo(dtype).min
+    lowest = torch.finfo(dtype).min / 2
     between = torch.full((len(stream.groups) + 1,) * 2, lowest, dtype=dtype, device=stream.x.device)
     for number, (_, span, rule) in enumerate(stream.groups, start=1):
         owner[span] = number
@@ -232,7 +233,7 @@ def prompted(stream: Stream, words: int, dtype: torch.dtype) -> Attention:
 
 
 def _lowest(blocked: Tensor, dtype: torch.dtype) -> Tensor:
-    return torch.zeros_like(blocked, dtype=dtype).masked_fill_(blocked, torch.finfo(dtype).min)
+    return torch.zeros_like(blocked, dtype=dtype).masked_fill_(blocked, torch.finfo(dtype).min / 2)
 
 
 def _check(name: str, stream: str, tokens: Tensor, positions: Tensor, like: Tensor, place: Tensor) -> None:
@@ -248,6 +249,4 @@ def _check(name: str, stream: str, tokens: Tensor, positions: Tensor, like: Tens
             f"expected (1, {place.shape[1]}, {count}, 2): start and end of each token on each axis."
         )
     if not (tokens.isfinite().all() and positions.isfinite().all()):
-        raise UsageError(
-            f"{name} of the {stream} stream holds numbers that are not finite: encode it again, in float32."
-        )
+        raise NotFinite(f"{name} of the {stream} stream holds numbers that are not finite; expected none.")

@@ -167,7 +167,9 @@ class Driver:
                     _silence(block.audio_attn1, hooks)
                 if index in keep:
                     inputs[index] = hidden
-                hidden = Hidden(*block(*hidden, **told, all_perturbed=index in by_value))
+                # Called as a function it is not compiled: compiled blocks do not see hooks that were added later.
+                run = block.forward if moment.scene.silent or index in by_residual else block
+                hidden = Hidden(*run(*hidden, **told, all_perturbed=index in by_value))
         return hidden, inputs
 
     def leave(self, hidden: Hidden, moment: Moment) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,8 @@ their own. Decoded sound is 30 ms shorter than the picture. Both its channels ar
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -17,15 +19,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..clip import Sound
-from ..errors import AvbenchError
+from ..clip import FRAME_RATE, Sound
+from ..errors import NotFinite
 from . import audio
-from .shots import LATENT_PIXELS, Pixels
+from .shots import LATENT_FRAMES, LATENT_PIXELS, Pixels, Shot
 
-__all__ = ["Grid", "decoded_frames", "decoded_sound", "encoded", "fitted", "upsampled"]
+__all__ = ["Grid", "audio_tokens", "decoded_frames", "decoded_sound", "encoded", "fitted", "upsampled", "video_grid"]
 
 Network: TypeAlias = Any  # of diffusers or transformers: to type checkers their classes are empty
 
+AUDIO_LATENTS_PER_SECOND = 25
+MAX_FACTOR = 2  # by which a picture is shrunk by plain bilinear interpolation, as the authors do by any
 TILE_PIXELS, TILE_STRIDES = 512, (448, 416)  # of the decoder, in the picture
 TILE_FRAMES, TILE_FRAMES_STRIDE = 64, 40  # and in time
 
@@ -46,8 +50,23 @@ class Grid(NamedTuple):
         return self.height * LATENT_PIXELS, self.width * LATENT_PIXELS
 
 
+def video_grid(shot: Shot, shrink: int) -> Grid:
+    """The latents of a clip's picture in the stage whose sides are `shrink` times smaller."""
+    pixels = LATENT_PIXELS * shrink
+    return Grid((shot.frames - 1) // LATENT_FRAMES + 1, shot.height // pixels, shot.width // pixels)
+
+
+def audio_tokens(shot: Shot) -> int:
+    """How many latents a clip's sound has."""
+    return round(shot.frames / FRAME_RATE * AUDIO_LATENTS_PER_SECOND)
+
+
 def fitted(picture: Pixels, height: int, width: int, fit: Literal["crop", "stretch"]) -> Tensor:
-    """(T, H, W, 3) → (1, 3, T, height, width) from -1 to 1: bilinear, stretched, or covering and cut about its middle."""
+    """(T, H, W, 3) → (1, 3, T, height, width) from -1 to 1: bilinear, stretched, or covering and cut about its middle.
+
+    To less than half, the filter is as wide as the factor: plain bilinear, which the networks' authors use at all sizes,
+    skips pixels there and makes moiré of hair and cloth; and the first frame is what the whole clip is made to look like.
+    """
     pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(0, 3, 1, 2).float()
     _, _, rows, columns = pixels.shape
     size = (height, width)
@@ -57,7 +76,8 @@ def fitted(picture: Pixels, height: int, width: int, fit: Literal["crop", "stret
         else:
             size = (height, -(-columns * height // rows))
     if size != (rows, columns):
-        pixels = functional.interpolate(pixels, size, mode="bilinear", align_corners=False)
+        wide = max(rows / size[0], columns / size[1]) > MAX_FACTOR
+        pixels = functional.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=wide)
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     pixels = pixels[:, :, top : top + height, left : left + width]
     return (pixels / 127.5 - 1).permute(1, 0, 2, 3)[None]
@@ -76,19 +96,19 @@ def upsampled(vae: Network, upsampler: Network, tokens: Tensor, grid: Grid) -> T
 
 
 def decoded_frames(vae: Network, tokens: Tensor, grid: Grid) -> Pixels:
-    """Tokens → (T, H, W, 3) RGB. Decoded in overlapping tiles where it is large; encoding never is."""
-    latent = _folded(audio.denormalise(tokens, *_statistics(vae)), grid)
-    strides = _stride(grid.height), _stride(grid.width)
-    vae.enable_tiling(TILE_PIXELS, TILE_PIXELS, TILE_FRAMES, *strides, TILE_FRAMES_STRIDE)
-    vae.use_framewise_decoding = True
-    try:
-        pixels = vae.decode(latent.to(vae.dtype), None, return_dict=False)[0][0]
-    finally:
-        vae.use_tiling = vae.use_framewise_decoding = False
-    if not pixels.isfinite().all():
-        raise AvbenchError(f"decoded pixels are not finite (in {vae.dtype}): use bf16 or fp32, and check the weights.")
-    levels = ((pixels.permute(1, 2, 3, 0) + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
-    frames: Pixels = levels.cpu().numpy()
+    """Tokens → (T, H, W, 3) RGB, decoded in overlapping pieces where it is large; encoding never is."""
+    latent = _folded(audio.denormalise(tokens, *_statistics(vae)), grid).to(vae.dtype)
+    frames = np.empty((LATENT_FRAMES * (grid.frames - 1) + 1, *grid.pixels, 3), np.uint8)
+    done = 0
+    with _tiled(vae, grid):
+        for piece in _in_time(vae, latent):
+            if not piece.isfinite().all():
+                raise NotFinite(
+                    f"decoded pixels are not finite (in {vae.dtype}); if every pair is so, check the weights of vae."
+                )
+            levels = ((piece[0].permute(1, 2, 3, 0) + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
+            frames[done : done + len(levels)] = levels.cpu().numpy()
+            done += len(levels)
     return frames
 
 
@@ -98,13 +118,50 @@ def decoded_sound(audio_vae: Network, vocoder: Network, tokens: Tensor) -> Sound
     mel = audio_vae.decode(audio.unpack(packed, audio_vae.config.latent_channels), return_dict=False)[0]
     samples = vocoder(mel)[0].mean(dim=0)
     if not samples.isfinite().all():
-        raise AvbenchError("decoded samples are not finite: check the weights of audio_vae and vocoder.")
+        raise NotFinite(
+            "decoded samples are not finite; if every pair is so, check the weights of audio_vae and vocoder."
+        )
     return Sound(samples.clamp(-1, 1).cpu().numpy(), vocoder.config.output_sampling_rate)
 
 
-def _stride(latents: int) -> int:
-    """From tile to tile, in pixels, such that the last one is never a single latent wide, which cannot be decoded."""
-    return next(stride for stride in TILE_STRIDES if latents % (stride // LATENT_PIXELS) != 1)
+def _in_time(vae: Network, latent: Tensor) -> Iterator[Tensor]:
+    """The decoded frames (1, 3, t, H, W) of latents (1, C, F, h, w), piece by piece, in float32.
+
+    A decoder makes one frame of the first latent that it gets and eight of each other: of a later piece that frame is
+    the last of the latent, and is left out. Where pieces overlap one fades into the other.
+    """
+    size, stride = TILE_FRAMES // LATENT_FRAMES, TILE_FRAMES_STRIDE // LATENT_FRAMES
+    before: Tensor | None = None
+    for start in range(0, latent.shape[2], stride):
+        piece = vae.decode(latent[:, :, start : start + size + 1], None, return_dict=False)[0].float()
+        if before is not None:
+            piece = piece[:, :, 1:]
+            count = before.shape[2]
+            share = (torch.arange(count, device=piece.device) / count)[:, None, None]
+            piece[:, :, :count] = before * (1 - share) + piece[:, :, :count] * share
+        if start + size + 1 >= latent.shape[2]:
+            yield piece
+            return
+        kept = TILE_FRAMES_STRIDE + (start == 0)
+        before = piece[:, :, kept:]
+        yield piece[:, :, :kept]
+
+
+@contextlib.contextmanager
+def _tiled(vae: Network, grid: Grid) -> Iterator[None]:
+    """Decodes large pictures in tiles; `_in_time` cuts time, as diffusers' own cut leaves later pieces a frame late."""
+    strides = [
+        # Such that the last tile is never a single latent wide, which cannot be decoded.
+        next(stride for stride in TILE_STRIDES if latents % (stride // LATENT_PIXELS) != 1)
+        for latents in (grid.height, grid.width)
+    ]
+    framewise = vae.use_framewise_decoding
+    vae.enable_tiling(TILE_PIXELS, TILE_PIXELS, None, *strides)
+    vae.use_framewise_decoding = False
+    try:
+        yield
+    finally:
+        vae.use_tiling, vae.use_framewise_decoding = False, framewise
 
 
 def _statistics(vae: Network) -> tuple[Tensor, Tensor]:

@@ -16,13 +16,12 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+import msgspec
 import torch
-from safetensors.torch import load_file, save_file
 
 from .. import weights
 from ..errors import UsageError, WeightsError
@@ -39,8 +38,10 @@ __all__ = [
     "adapter_specs",
     "bring",
     "check_model",
+    "configuration",
     "count_words",
     "encode_prompts",
+    "is_out_of_memory",
     "load",
     "load_tokenizer",
     "negative_prompt",
@@ -54,6 +55,8 @@ CPU = torch.device("cpu")
 MAX_WORDS = 1024  # tokens of a prompt
 PARTS = ("tokenizer", "text_encoder", "connectors", "transformer", "vae", "audio_vae", "vocoder")
 UPSAMPLER = "latent_upsampler"
+# Of few bytes, and felt by every token: the ends, modulation, and what prompts and adapters go through.
+KEPT_AT_FP8 = ("norm", "proj_in", "proj_out$", "time_embed", "av_cross_attn", "adaln", "caption_projection", "lora_")
 MOVING = ("transformer", "vae", "audio_vae", "vocoder", "upsampler")
 
 
@@ -95,13 +98,19 @@ def check_model(recipe: Recipe, folder: Path) -> None:
         raise WeightsError(
             f"{folder}: no {', '.join(absent)}; expected a model as diffusers lays it out, with {', '.join(wanted)}."
         )
-    file = folder / "transformer" / "config.json"
-    try:
-        config = json.loads(file.read_text())
-        layout = "2.3" if config.get("cross_attn_mod") else "2.0"
-        blocks = int(config["num_layers"])
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise WeightsError(f"{file}: {_line(error)}; expected the configuration of an LTX-2 transformer.") from error
+    config, vae = configuration(folder / "transformer"), configuration(folder / "vae")
+    layout = "2.3" if config.get("cross_attn_mod") else "2.0"
+    if not (config.get("ff_bias", True) and config.get("use_prompt_adaln_single", True)):
+        layout = "2.5"
+    blocks = config.get("num_layers")
+    if not isinstance(blocks, int):
+        raise WeightsError(
+            f"{folder / 'transformer'}: no num_layers in its config.json; expected an LTX-2 transformer."
+        )
+    if vae.get("timestep_conditioning"):
+        raise WeightsError(
+            f"{folder / 'vae'}: a decoder that wants a noise level; expected that of LTX-2, without one."
+        )
     if layout != recipe.layout:
         raise WeightsError(f"{folder}: a transformer of layout {layout}; {recipe.name} is for {recipe.layout}.")
     if recipe.stg_scale and max(recipe.stg_blocks) >= blocks:
@@ -110,9 +119,22 @@ def check_model(recipe: Recipe, folder: Path) -> None:
         )
 
 
+def configuration(part: Path) -> dict[str, Any]:
+    """The settings of the network in a folder; WeightsError where it says none."""
+    file = part / "config.json"
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError) as error:
+        raise WeightsError(f"{file}: {_line(error)}; expected the configuration of a network of diffusers.") from error
+
+
 def adapter_specs(recipe: Recipe) -> dict[str, AdapterSpec]:
     """Its adapters by name, with their files; WeightsError where one is not here."""
-    return {name: _spec(one) for name, one in {**recipe.stage_one, **recipe.stage_two}.items()}
+    if shared := recipe.stage_one.keys() & recipe.stage_two.keys():
+        raise UsageError(
+            f"{recipe.name} has two adapters {min(shared)!r}, of either stage; expected names that differ."
+        )
+    return {name: _spec(one) for name, one in (recipe.stage_one | recipe.stage_two).items()}
 
 
 def negative_prompt(recipe: Recipe) -> str:
@@ -125,7 +147,11 @@ def negative_prompt(recipe: Recipe) -> str:
 
 def load_tokenizer(folder: Path) -> Network:
     """The text encoder's, which pads at the left."""
-    tokenizer = _library("transformers").AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    place = folder / "tokenizer"
+    try:
+        tokenizer = _library("transformers").AutoTokenizer.from_pretrained(place, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{place}: cannot be loaded as a tokenizer ({_line(error)}); fetch it again.") from error
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -141,6 +167,8 @@ def encode_prompts(
     folder: Path, tokenizer: Network, prompts: Sequence[str], setup: Setup, scratch: Path
 ) -> dict[str, Path]:
     """Each prompt as the transformer reads it, in a file of `scratch` (`read_text`); the text encoder is gone afterwards."""
+    from safetensors.torch import save_file
+
     encoder = _network("transformers", "Gemma3ForConditionalGeneration", folder / "text_encoder", setup.dtype, CPU)
     connectors = _network(
         "diffusers.pipelines.ltx2", "LTX2TextConnectors", folder / "connectors", setup.dtype, setup.device
@@ -160,7 +188,7 @@ def encode_prompts(
             ).hidden_states
             video, sound, _ = connectors(torch.stack(layers, dim=-1).flatten(2).to(setup.dtype), words.attention_mask)
         files[prompt] = scratch / f"{len(files)}.safetensors"
-        save_file(Text(video, sound)._asdict(), files[prompt])
+        save_file({"video": video.cpu().contiguous(), "audio": sound.cpu().contiguous()}, files[prompt])
     del encoder, connectors, layers
     _return_memory(setup)
     return files
@@ -168,6 +196,8 @@ def encode_prompts(
 
 def read_text(file: Path) -> Text:
     """A prompt that `encode_prompts` has encoded, on the CPU."""
+    from safetensors.torch import load_file
+
     return Text(**load_file(file))
 
 
@@ -181,15 +211,11 @@ def load(recipe: Recipe, folder: Path, setup: Setup) -> Networks:
     )
     loaded = adapters.load(transformer, setup.adapters)
     if fp8:
-        transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=setup.dtype)
+        transformer.enable_layerwise_casting(torch.float8_e4m3fn, setup.dtype, skip_modules_pattern=KEPT_AT_FP8)
         transformer.to(setup.home)
     if setup.memory == "offload":
         _offload(transformer, setup.device)
     vae = _network(diffusers, "AutoencoderKLLTX2Video", folder / "vae", setup.dtype, setup.home)
-    if vae.config.timestep_conditioning:
-        raise WeightsError(
-            f"{folder / 'vae'}: a decoder that wants a noise level; expected that of LTX-2, without one."
-        )
     audio_vae = _network(diffusers, "AutoencoderKLLTX2Audio", folder / "audio_vae", torch.float32, setup.home)
     kind = "LTX2VocoderWithBWE" if recipe.layout == "2.3" else "LTX2Vocoder"
     vocoder = _network(ltx2, kind, folder / "vocoder", torch.float32, setup.home)
@@ -218,6 +244,11 @@ def bring(networks: Networks, setup: Setup, *names: str, used: Sequence[str] = (
     _return_memory(setup)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory has ended, of a device or of the host, for which torch has no error of its own."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def _spec(adapter: Adapter) -> AdapterSpec:
     """Where an adapter lies; WeightsError where it is not here."""
     if bool(adapter.weights) == bool(adapter.path):
@@ -238,16 +269,27 @@ def _network(module: str, kind: str, folder: Path, dtype: torch.dtype, device: t
     typed = {"dtype" if module == "transformers" else "torch_dtype": dtype}
     with _without_progress():
         try:
-            network = getattr(_library(module), kind).from_pretrained(folder, local_files_only=True, **typed)
+            network, found = getattr(_library(module), kind).from_pretrained(
+                folder, local_files_only=True, output_loading_info=True, **typed
+            )
         except (OSError, ValueError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
             raise WeightsError(f"{folder}: cannot be loaded as {kind} ({_line(error)}); fetch it again.") from error
+    # Both libraries make up what is not there, and warn.
+    if lost := sorted(map(str, (*found["missing_keys"], *found["mismatched_keys"]))):
+        raise WeightsError(
+            f"{folder}: {len(lost)} tensors of {kind} are absent or of another shape, such as {lost[0]}; fetch it again, "
+            "or convert it anew."
+        )
     return network.to(device).eval().requires_grad_(False)
 
 
 def _offload(network: Network, device: torch.device) -> None:
     """Keeps blocks of a network on the CPU but for the one that runs; what is in no block is on the device.
 
-    The hook on the network itself would bring that, and waits for a `forward` that the driver never calls.
+    The hook on the network itself would bring that and take it off again: the driver never calls the transformer's
+    `forward`, and the text encoder embeds words before it calls that of its layers.
     """
     _library("diffusers.hooks").apply_group_offloading(
         network,
@@ -256,6 +298,9 @@ def _offload(network: Network, device: torch.device) -> None:
         num_blocks_per_group=1,
         use_stream=device.type == "cuda",
     )
+    for hook in ("lazy_prefetch_group_offloading", "group_offloading"):
+        if network._diffusers_hook.get_hook(hook) is not None:
+            network._diffusers_hook.remove_hook(hook, recurse=False)
     for part in network.children():
         if not isinstance(part, torch.nn.ModuleList):
             part.to(device)

@@ -20,17 +20,18 @@ LTX-2: HaCohen et al. 2026. ID-LoRA, sections 3 and 4.4.
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..clip import FRAME_RATE, Sound, write_clip
-from ..errors import AvbenchError, MediaError
+from ..errors import MediaError, NotFinite, WorkerDied
 from ..extract.engine import engine_of, exactly
 from ..home import package_version
 from . import audio, positions
@@ -38,7 +39,7 @@ from .adapters import Loaded
 from .context import Context, Rule, Stream, noised, state
 from .driver import Driver
 from .guidance import IDENTITY, Pass, resolve
-from .latents import Grid, decoded_frames, decoded_sound, encoded, fitted, upsampled
+from .latents import Grid, audio_tokens, decoded_frames, decoded_sound, encoded, fitted, upsampled, video_grid
 from .networks import (
     MAX_WORDS,
     Networks,
@@ -49,6 +50,7 @@ from .networks import (
     check_model,
     count_words,
     encode_prompts,
+    is_out_of_memory,
     load,
     load_tokenizer,
     negative_prompt,
@@ -56,12 +58,11 @@ from .networks import (
 )
 from .recipe import Memory, Recipe, settings, terms
 from .sampler import Latents, steps
-from .shots import LATENT_FRAMES, LATENT_PIXELS, Given, Shot, check, prompt_text, read
+from .shots import Given, Shot, check, prompt_text, read
 
 __all__ = ["FIRST_SECONDS_APART", "Made", "Step", "produce"]
 
 FIRST_SECONDS_APART = 0.5  # of a clip: the voice is often unstable there, so that metrics may leave it out
-AUDIO_LATENTS_PER_SECOND = 25
 BATCH = 16  # shots, where networks take turns: as many as a kill may lose
 SOURCE = "source"  # the group of context of a clip to be dubbed
 RULES = {
@@ -99,13 +100,28 @@ def produce(
     """Makes the clips, each told of when its file is there, and every step; those that cannot be made are told of first.
 
     `folder` holds a model as diffusers lays it out. UsageError and WeightsError are raised before long work;
-    AvbenchError where memory ends: clips made before stay.
+    WorkerDied where memory ends: clips made before stay.
     """
     check(recipe, shots)
     check_model(recipe, folder)
     place = torch.device(engine_of(device).device)
-    where = "resident" if memory == "auto" else memory
-    return _produced(recipe, folder, list(shots), Setup(place, precision, where, adapter_specs(recipe)))
+    found = adapter_specs(recipe)
+    if memory == "auto":
+        memory = _that_fits(recipe, folder, shots, place, precision)
+    return _produced(recipe, folder, list(shots), Setup(place, precision, memory, found))
+
+
+def _that_fits(
+    recipe: Recipe, folder: Path, shots: Sequence[Shot], place: torch.device, precision: Precision
+) -> Literal["resident", "staged", "offload"]:
+    """Where networks are to wait: on a CPU there is one place for all; else what the largest clip leaves room for."""
+    if place.type == "cpu" or not shots:
+        return "resident"
+    from .plan import Size, choose  # which runs this loop without numbers
+
+    largest = max((Size(shot.frames, shot.width, shot.height) for shot in shots), key=math.prod)
+    mode, _ = choose(recipe, folder, largest, device=str(place), precision=precision)
+    return mode
 
 
 # The order of work -----------------------------------------------------------------------------------------------
@@ -125,7 +141,7 @@ class _Work(NamedTuple):
     """One shot, and what is given of it, encoded: on the CPU, as tokens."""
 
     shot: Shot
-    voice_seconds: float | None
+    reference: dict[str, Any]  # what is said of it in the record
     first: list[Tensor]  # the first frame (1, h · w, C) at the size of each stage; none where it is not given
     contexts: tuple[Context, ...]
     noise: torch.Generator
@@ -141,7 +157,9 @@ def _produced(recipe: Recipe, folder: Path, shots: list[Shot], setup: Setup) -> 
         return
     # Beside the clips, where what a kill leaves is cleared away.
     with _memory(setup), tempfile.TemporaryDirectory(dir=shots[0].path.parent, prefix="words-") as scratch:
-        prompts = [negative, *(prompt_text(shot.prompt) for shot in shots)]
+        prompts = [prompt_text(shot.prompt) for shot in shots]
+        if any(one.text == "negative" for one in resolve(terms(recipe))):
+            prompts.append(negative)
         words = encode_prompts(folder, tokenizer, prompts, setup, Path(scratch))
         kit = _Kit(recipe, setup, load(recipe, folder, setup), words, negative)
         count = 1 if setup.memory == "resident" else BATCH
@@ -166,41 +184,53 @@ def _failure(recipe: Recipe, shot: Shot, tokenizer: Any) -> str:
 def _together(kit: _Kit, shots: Sequence[Shot]) -> Iterator[Made | Step]:
     """A batch of shots through every phase; in each, the networks that it uses are on the device."""
     recipe, setup, networks = kit.recipe, kit.setup, kit.networks
-    works: list[_Work] = []
+    works: dict[str, _Work] = {}
+    found: dict[str, Latents] = {}
+    failures: dict[str, str] = {}
     bring(networks, setup, "vae", "audio_vae")
     for shot in shots:
-        try:
-            given = read(recipe, shot)
-        except MediaError as error:  # gone since it was looked at
-            yield Made(shot.pair, {}, str(error))
-        else:
-            works.append(_encoded(kit, shot, given))
-    found: list[Latents] = []
+        with _spared(shot.pair, failures):
+            works[shot.pair] = _encoded(kit, shot)
     bring(networks, setup, "transformer", used=list(recipe.stage_one))
-    for work in works:
-        found.append((yield from _stage_one(kit, work)))
+    for pair, work in works.items():
+        with _spared(pair, failures):
+            found[pair] = yield from _stage_one(kit, work)
     if recipe.refine:
         bring(networks, setup, "vae", "upsampler")
-        found = [_enlarged(kit, work, x) for work, x in zip(works, found, strict=True)]
+        found = {pair: _enlarged(kit, works[pair], x) for pair, x in found.items()}
         bring(networks, setup, "transformer", used=list(recipe.stage_two))
-        for number, work in enumerate(works):
-            found[number] = yield from _stage_two(kit, work, found[number])
+        for pair in list(found):
+            x = found.pop(pair)
+            with _spared(pair, failures):
+                found[pair] = yield from _stage_two(kit, works[pair], x)
     bring(networks, setup, "vae", "audio_vae", "vocoder")
-    for work, x in zip(works, found, strict=True):
-        yield Made(work.shot.pair, _written(kit, work, x), "")
+    for pair, x in found.items():
+        with _spared(pair, failures):
+            yield Made(pair, _written(kit, works[pair], x), "")
+    yield from (Made(pair, {}, failure) for pair, failure in failures.items())
+
+
+@contextlib.contextmanager
+def _spared(pair: str, failures: dict[str, str]) -> Iterator[None]:
+    """Notes what keeps this shot from being made; the others go on."""
+    try:
+        yield
+    except (MediaError, NotFinite) as error:  # media may be gone since they were looked at
+        failures[pair] = f"{pair}: {error}" if isinstance(error, NotFinite) else str(error)
 
 
 @torch.no_grad()
-def _encoded(kit: _Kit, shot: Shot, given: Given) -> _Work:
+def _encoded(kit: _Kit, shot: Shot) -> _Work:
+    """A shot with what is given of it; MediaError where that cannot be read."""
     recipe, networks = kit.recipe, kit.networks
+    given = read(recipe, shot)
     first = []
     if given.face is not None:
         for stage in range(recipe.stages, 0, -1):
-            pixels = fitted(given.face[None], *_grid(shot, stage).pixels, recipe.image_fit)
+            pixels = fitted(given.face[None], *video_grid(shot, stage).pixels, recipe.image_fit)
             first.append(encoded(networks.vae, pixels).cpu())
-    seconds = None if given.voice is None else len(given.voice.samples) / given.voice.rate
     noise = torch.Generator().manual_seed(shot.seed)
-    return _Work(shot, seconds, first, _contexts(kit, shot, given), noise)
+    return _Work(shot, given.reference, first, _contexts(kit, shot, given), noise)
 
 
 def _contexts(kit: _Kit, shot: Shot, given: Given) -> tuple[Context, ...]:
@@ -211,16 +241,19 @@ def _contexts(kit: _Kit, shot: Shot, given: Given) -> tuple[Context, ...]:
     rule = RULES[recipe.masks]
     heard = audio.reference_tokens(networks.audio_vae, given.mel).cpu()
     if recipe.reference == "dub":  # one latent longer than the picture, as windows are centred on both ends
-        heard = heard[:, : _audio_tokens(shot)]
+        heard = heard[:, : audio_tokens(shot)]
     where = positions.audio_positions(heard.shape[1])
     if recipe.position_dtype == "bfloat16":
         where = positions.rounded(where)
     if recipe.positions == "negative":
         where = positions.before(where)
-    if recipe.reference == "audio" or given.source is None:
+    if recipe.reference == "audio" or given.face is None:
         return (Context(IDENTITY, "audio", heard, where, rule=rule),)
-    grid = _grid(shot, recipe.stages)
-    seen = encoded(networks.vae, fitted(given.source, *grid.pixels, recipe.image_fit)).cpu()
+    grid = video_grid(shot, recipe.stages)
+    shown = given.face[None] if given.source is None else given.source
+    frames = [fitted(frame[None], *grid.pixels, recipe.image_fit) for frame in shown]  # one by one: small beside all
+    pixels = torch.cat(frames, dim=2).expand(-1, -1, shot.frames, -1, -1)  # a still is held
+    seen = encoded(networks.vae, pixels).cpu()
     return (
         Context(SOURCE, "audio", heard, where, rule=rule),
         Context(SOURCE, "video", seen, _video_positions(recipe, grid), rule=rule),
@@ -230,7 +263,7 @@ def _contexts(kit: _Kit, shot: Shot, given: Given) -> tuple[Context, ...]:
 def _stage_one(kit: _Kit, work: _Work) -> Generator[Step, None, Latents]:
     """Noise → latents of picture and sound, guided; those of the references are left behind."""
     recipe, networks = kit.recipe, kit.networks
-    grid, tokens = _grid(work.shot, recipe.stages), _audio_tokens(work.shot)
+    grid, tokens = video_grid(work.shot, recipe.stages), audio_tokens(work.shot)
     empty = [
         torch.zeros(1, count, vae.latents_mean.numel(), device=kit.setup.device)
         for count, vae in ((grid.tokens, networks.vae), (tokens, networks.audio_vae))
@@ -247,14 +280,14 @@ def _enlarged(kit: _Kit, work: _Work, x: Latents) -> Latents:
     """The picture at twice the size; the sound as it is."""
     networks = kit.networks
     tokens = x.video.to(kit.setup.device)
-    larger = upsampled(networks.vae, networks.upsampler, tokens, _grid(work.shot, kit.recipe.stages))
+    larger = upsampled(networks.vae, networks.upsampler, tokens, video_grid(work.shot, kit.recipe.stages))
     return Latents(larger.cpu(), x.audio)
 
 
 def _stage_two(kit: _Kit, work: _Work, x: Latents) -> Generator[Step, None, Latents]:
     """The picture at its full size, made anew from some noise on; the sound as it is."""
     recipe, device = kit.recipe, kit.setup.device
-    grid, tokens = _grid(work.shot, 1), _audio_tokens(work.shot)
+    grid, tokens = video_grid(work.shot, 1), audio_tokens(work.shot)
     video = _video(recipe, grid, x.video.to(device), work.first[1:])
     video = noised(video, _drawn(work.noise, video), recipe.refine[0])
     sound = state("audio", x.audio.to(device), torch.zeros(1, tokens), positions.audio_positions(tokens))
@@ -268,8 +301,8 @@ def _denoised(
     """The streams without noise; every step is told of."""
     first, second = len(kit.recipe.sigmas) - 1, max(len(kit.recipe.refine) - 1, 0)
     before = first if sigmas is kit.recipe.refine else 0
-    words = {"positive": prompt_text(work.shot.prompt), "negative": kit.negative}
-    texts = {name: read_text(kit.words[prompt]) for name, prompt in words.items()}
+    prompts = {"positive": prompt_text(work.shot.prompt), "negative": kit.negative}
+    texts = {name: read_text(kit.words[prompt]) for name, prompt in prompts.items() if prompt in kit.words}
     driver = Driver(kit.networks.transformer, kit.recipe.frozen_audio_sigma)
     x = Latents(*(stream.x for stream in streams))
     for done, latest in enumerate(steps(driver, *streams, texts, sigmas, passes), start=1):
@@ -282,7 +315,7 @@ def _denoised(
 def _written(kit: _Kit, work: _Work, x: Latents) -> dict[str, Any]:
     """Writes the clip; what it depends on, and what became of its sound."""
     shot, networks, device = work.shot, kit.networks, kit.setup.device
-    frames = decoded_frames(networks.vae, x.video.to(device), _grid(shot, 1))
+    frames = decoded_frames(networks.vae, x.video.to(device), video_grid(shot, 1))
     sound = decoded_sound(networks.audio_vae, networks.vocoder, x.audio.to(device))
     write_clip(shot.path, frames, sound, _comment(kit.recipe, shot))
     return _provenance(kit, work, sound)
@@ -300,7 +333,7 @@ def _provenance(kit: _Kit, work: _Work, sound: Sound) -> dict[str, Any]:
         "height": shot.height,
         "prompt": prompt_text(shot.prompt),
         "negative_prompt": kit.negative,
-        "reference": {} if work.voice_seconds is None else {"seconds": work.voice_seconds},
+        "reference": work.reference,
         "adapters": {name: _plain(one) for name, one in kit.networks.loaded.items()},
         "device": torch.cuda.get_device_name(setup.device) if setup.device.type == "cuda" else setup.device.type,
         "precision": setup.precision,
@@ -325,25 +358,18 @@ def _memory(setup: Setup) -> Iterator[None]:
     """An error that says what to do where memory ends."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        smaller = {"resident": "--memory staged or offload", "staged": "--memory offload"}.get(setup.memory, "")
-        ways = ", ".join([*([smaller] if smaller else []), "precision=fp8", "smaller clips", "a larger device"])
-        raise AvbenchError(
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        smaller = {"resident": "--memory staged or offload", "staged": "--memory offload"}.get(setup.memory)
+        ways = [*([smaller] if smaller else []), "precision=fp8", "smaller clips", "a larger device"]
+        raise WorkerDied(
             f"out of memory on {setup.device} at {setup.precision}: {str(error).partition('.')[0]}. Clips made before "
-            f"are kept. Try one of: {ways}."
+            f"are kept. Try one of: {', '.join(ways)}."
         ) from error
 
 
 # Streams ---------------------------------------------------------------------------------------------------------
-
-
-def _grid(shot: Shot, shrink: int) -> Grid:
-    pixels = LATENT_PIXELS * shrink
-    return Grid((shot.frames - 1) // LATENT_FRAMES + 1, shot.height // pixels, shot.width // pixels)
-
-
-def _audio_tokens(shot: Shot) -> int:
-    return round(shot.frames / FRAME_RATE * AUDIO_LATENTS_PER_SECOND)
 
 
 def _video(

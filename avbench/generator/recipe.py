@@ -12,6 +12,8 @@ doubles the sides of the picture and keeps the sound: a recipe with `refine` run
 
 ID-LoRA, section 4.4 and its released code; LTX-Zeroshot is in Table 2 alone, and how it was run is not said: here it is
 ID-LoRA without its adapter, as a speaker similarity of 0.37 on other videos speaks for a network that hears the voice.
+Just-Dub-It, section 3.3 (positions, masks); its paper names no setting of inference: scale, steps and noise levels are
+those that its released code has by default.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ Sigmas = Annotated[tuple[float, ...], msgspec.Meta(min_length=2)]
 
 STG_BLOCK, TINY_STG_BLOCK = 29, 2
 AUDIO_MODULES, BRIDGES = r"\.audio_(attn[12]|ff)\.", r"_to_(video|audio)_attn\."
+DISTILLED = {".": 0.8}  # strength of what stage two adds, of every module, in ID-LoRA's released code
 BAND = (0.3, 0.75)  # strengths at which the audio-only IC-LoRA is known to work
 DUB_REFINE = schedule.STAGE_TWO[1:]
 
@@ -155,7 +158,7 @@ def _idlora(
         "2.0",
         "ltx-2",
         stage_one={"id": Adapter("2.0", f"id-lora-{checkpoint}")},
-        stage_two={"distilled": Adapter("2.0", "ltx-2-distilled-lora", transformer_only=True)},
+        stage_two={"distilled": Adapter("2.0", "ltx-2-distilled-lora", strengths=DISTILLED, transformer_only=True)},
         identity_scale=identity_scale,
         positions=positions,
         position_dtype=position_dtype,
@@ -195,7 +198,7 @@ def _idlora_23(
         layout="2.3",
         weights="ltx-2.3",
         stage_one={"id": Adapter("2.3", f"id-lora-2.3-{checkpoint}")},
-        stage_two={"distilled": Adapter("2.3", "ltx-2.3-distilled-lora", transformer_only=True)},
+        stage_two={"distilled": Adapter("2.3", "ltx-2.3-distilled-lora", strengths=DISTILLED, transformer_only=True)},
         stg_how="value",
     )
     return _of_model(made, model)
@@ -217,8 +220,9 @@ def _audio_ic_lora(
     strengths = {AUDIO_MODULES: audio_strength}
     if checkpoint == "cross-modal":
         strengths[BRIDGES] = bridge_strength
+    named = {AUDIO_MODULES: "audio_strength", BRIDGES: "bridge_strength"}
     notes = tuple(
-        f"strength {strength:g} of {modules}: speech is known to break up outside of {BAND[0]} to {BAND[1]}."
+        f"{named[modules]} {strength:g}: speech is known to break up outside of {BAND[0]} to {BAND[1]}."
         for modules, strength in strengths.items()
         if not BAND[0] <= strength <= BAND[1]
     )
@@ -243,9 +247,9 @@ def _audio_ic_lora(
 
 
 def _just_dub_it(
-    video_scale: float = 3.0, audio_scale: float = 7.0, steps: int = 30, model: Model = "released"
+    video_scale: float = 3.0, audio_scale: float = 3.0, steps: int = 30, model: Model = "released"
 ) -> Recipe:
-    """Just-Dub-It: a clip whose words are said anew; each stream attends to its own source at the same times"""
+    """Just-Dub-It on LTX-2 19B: a clip said anew, here a still; picture and sound each read their own source"""
     made = Recipe(
         "just-dub-it",
         "2.0",
@@ -262,7 +266,11 @@ def _just_dub_it(
         bimodal_scale=1.0,
         sigmas=schedule.shifted(steps),
         refine=DUB_REFINE,
-        notes=("the guidance scales of Just-Dub-It are not published: these are assumed.",),
+        notes=(
+            "a pair has no clip to be dubbed: its first frame is held still, with its voice.",
+            "stage two refines without the clip and without the adapter of dubbing; the released code gives it both.",
+            "its prompt has the three tags of ID-LoRA; Just-Dub-It was trained on: SPEAKER is speaking LANGUAGE, saying: …",
+        ),
     )
     return _of_model(made, model)
 

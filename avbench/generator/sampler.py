@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import AvbenchError, UsageError
+from ..errors import NotFinite, UsageError
 from .context import Stream, kept, without
 from .driver import Driver, Hidden, Moment, Text
 from .guidance import Pass
@@ -48,7 +48,7 @@ def denoise(
 ) -> Latents:
     """Euler's steps from the first noise level to the last, which is 0: tokens as in the streams, references included.
 
-    `texts` has a prompt for each `text` of the passes. UsageError where these do not fit together; AvbenchError where
+    `texts` has a prompt for each `text` of the passes. UsageError where these do not fit together; NotFinite where
     the transformer gives numbers that are not finite.
     """
     *_, last = steps(driver, video, audio, texts, sigmas, passes)
@@ -73,9 +73,10 @@ def steps(
         x0 = predict(x, sigma)
         x = Latents(*(now + (now - clean) / sigma * (following - sigma) for now, clean in zip(x, x0, strict=True)))
         if not all(tokens.isfinite().all() for tokens in x):
-            raise AvbenchError(
+            raise NotFinite(
                 f"after step {step} of {len(sigmas) - 1} the latents hold numbers that are not finite "
-                f"(the transformer computes in {driver.transformer.dtype}): use bfloat16 or float32, and check weights."
+                f"(the transformer computes in {driver.transformer.dtype}): smaller guidance scales may help; if every pair "
+                "is so, check the weights."
             )
         yield x
 

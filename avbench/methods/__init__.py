@@ -5,8 +5,10 @@ which returns a `Method`: a label, a kind, and `make(item, path)`, which writes 
 positional parameters in somebody's module, `make(item, path)`, is a method without options, unless it is annotated
 to return a `Method`.
 
-A method that loads networks once for many clips gives `make_many` besides: the clips wanted go in together, and each
-comes out as it is finished.
+A method that loads networks once for many clips gives `make_many` besides: the clips wanted go in together, with the
+machine that they are made on, and each comes out as it is finished. In between it may tell how far it is (`Step`).
+
+A method has one folder name: options in alphabetical order, those that are at their default left out.
 """
 
 from __future__ import annotations
@@ -15,14 +17,16 @@ import dataclasses
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast, get_args
+from types import FunctionType
+from typing import Any, Literal, NamedTuple, cast, get_args, get_origin
 
 import msgspec
 
 from ..damage import DAMAGES
 from ..errors import AvbenchError, MediaError, UsageError, unknown
+from ..generator.recipe import Memory
 from ..home import imported
 from ..run import Kind, format_method, parse_method
 from ..split import Prompt
@@ -32,14 +36,19 @@ __all__ = [
     "DEMO",
     "METHODS",
     "Item",
+    "Machine",
     "Made",
     "Method",
     "Resolved",
+    "Step",
     "Wanted",
+    "folder_name",
     "one_by_one",
+    "options",
     "resolve",
     "summary",
     "swept",
+    "with_option",
 ]
 
 
@@ -62,6 +71,13 @@ class Item:
     stranger: Path | None = None  # the real clip of another speaker
 
 
+class Machine(NamedTuple):
+    """Where networks run, and how they share its memory. No clip's name or request depends on it."""
+
+    device: str = "auto"  # or as torch names it: "cpu", "cuda", "cuda:1"
+    memory: Memory = "auto"
+
+
 class Wanted(NamedTuple):
     """A clip that `make_many` is to write to `path`."""
 
@@ -77,9 +93,20 @@ class Made(NamedTuple):
     failure: str = ""
 
 
+class Step(NamedTuple):
+    """How far one of them is: `done` of `of` steps."""
+
+    pair: str
+    done: int
+    of: int
+
+
 Make = Callable[[Item, Path], Mapping[str, Any] | None]
-MakeMany = Callable[[Sequence[Wanted]], Iterator[Made]]
-Ready = Callable[[], None]
+MakeMany = Callable[[Sequence[Wanted], Machine], Iterator[Made | Step]]
+Check = Callable[[Sequence[Item], Machine], None]
+Ready = Callable[[Machine], None]
+Fingerprint = Callable[[], Mapping[str, str]]
+Plan = Callable[[int, Item, Machine], str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +114,17 @@ class Method:
     """How to make one clip, or many. `make` writes the mp4 to the path given and may return provenance for the sidecar.
 
     Where there is a `make_many` it is used: in a process of its own, which ends with it, in any order, one `Made` for
-    each. `ready` raises, before any clip is begun, what would keep all of them from being made.
+    each, after as many `Step` as it likes.
+
+    Before anything is prepared or made, `check` raises what can be told of the items wanted and the machine without
+    files or work, such as a size that is not made (their media need not be there), and then `ready` what else would
+    keep all clips from being made. `fingerprint` gives digests, by name, of what the method is made of, as far as they
+    are known here: clips of two that differ are never mixed in one folder. `plan` says what so many clips like this
+    item cost, before anything is loaded: text for a person.
+
+    `consent`: whether it makes a person say new words, so that a pair has to state consent. That is so for the
+    classical cascade too: it gives a face words and a voice like the person's own, if a poor likeness of either.
+    Controls play what was recorded.
     """
 
     label: str
@@ -97,8 +134,11 @@ class Method:
     untrained: bool = False
     workers: int | None = None  # at most so many at once; None: as many as asked for
     make_many: MakeMany | None = None
+    check: Check | None = None
     ready: Ready | None = None
-    consent: bool = False  # whether it makes a person say new words, so that a pair has to state consent
+    fingerprint: Fingerprint | None = None
+    plan: Plan | None = None
+    consent: bool = False
     licences: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of its networks, by name; told and recorded
     notes: tuple[str, ...] = ()  # what whoever runs it should know; told
 
@@ -161,6 +201,7 @@ def _classical(voice: classical.Voice = "matched", mouth: classical.Mouth = "mov
         label=label if any(parts.values()) else "classical cascade",
         make=classical.cascade(voice, mouth),
         kind="baseline",
+        consent=True,
         order=10 + (voice == "plain") + 2 * (mouth == "frozen"),
     )
 
@@ -170,10 +211,13 @@ def _joint(name: str) -> Callable[..., Method]:
 
     def factory(**given: Any) -> Method:
         recipe = joint.recipe_of(name, given)
-        precision = given.get("precision", "fp32" if recipe.untrained else "bf16")
+        precision = given.get("precision", joint.defaults(given)["precision"])
 
-        def make_many(wanted: Sequence[Wanted]) -> Iterator[Made]:
-            return (Made(*one) for one in joint.made(recipe, precision, wanted))
+        def make_many(wanted: Sequence[Wanted], machine: Machine) -> Iterator[Made | Step]:
+            return joint.made(recipe, precision, wanted, machine)
+
+        def plan(clips: int, item: Item, machine: Machine) -> str:
+            return joint.plan(recipe, precision, (clips, item), machine)
 
         return Method(
             label=joint.label(name, given),
@@ -181,7 +225,10 @@ def _joint(name: str) -> Callable[..., Method]:
             order=joint.order(name, given),
             untrained=recipe.untrained,
             make_many=make_many,
+            check=functools.partial(joint.check, recipe),
             ready=functools.partial(joint.ready, recipe),
+            fingerprint=functools.partial(joint.fingerprint, recipe, precision),
+            plan=plan,
             consent=True,
             licences=joint.licences(recipe),
             notes=recipe.notes,
@@ -189,6 +236,7 @@ def _joint(name: str) -> Callable[..., Method]:
 
     factory.__doc__ = joint.FAMILY[name].__doc__
     vars(factory)["__signature__"] = joint.options(name)
+    vars(factory)["defaults"] = joint.defaults
     return factory
 
 
@@ -223,22 +271,46 @@ LARGEST_SEED = 2**62  # with room for the pair's number in 64 bits
 def resolve(text: str) -> Resolved:
     """`shifted@frames=5` or `module:NAME@key=value` → the method; UsageError names what is unknown."""
     _require_short(text, text)
-    module, colon, rest = text.rpartition(":")
+    _, colon, rest = text.rpartition(":")
     name, options = parse_method(rest)
-    if colon:
-        factory = _imported(module, name)
-    elif name in METHODS:
-        factory = METHODS[name]
-    else:
-        raise unknown("method", name, [*METHODS, "module:NAME"])
+    factory = _factory(text)
     seed = _convert(name, "seed", options.pop("seed", "0"), int)
     if abs(seed) > LARGEST_SEED:
         raise UsageError(f"method {name}@seed={seed}; expected a whole number of at most {LARGEST_SEED}.")
-    values = _options(name, factory, options)
-    shown = {**values, "seed": seed} if seed else values
-    folder = format_method(name, shown)
+    values = _without_defaults(factory, _options(name, factory, options))
+    folder = format_method(name, {**values, "seed": seed} if seed else values)
     _require_short(text, folder)
-    return Resolved(name=folder, method=_built(text, factory, values) if colon else factory(**values), seed=seed)
+    method = _built(text, factory, values) if colon else factory(**values)
+    if seed:
+        method = dataclasses.replace(method, label=f"{method.label}, seed {seed}")
+    return Resolved(name=folder, method=method, seed=seed)
+
+
+def folder_name(text: str, folders: Collection[str]) -> str:
+    """Which of these folders a method has that is named in any spelling: options in any order, 4.0 for 4, defaults.
+
+    The text itself where none is its folder. Nobody's module is imported.
+    """
+    try:
+        name, given = parse_method(text)
+        ordered = format_method(name, given)
+        spellings = [text, ordered, *([resolve(ordered).name] if name in METHODS else [])]
+    except UsageError:  # a folder may have any name, and who looks for it says what there is
+        return text
+    return next((one for one in spellings if one in folders), text)
+
+
+def options(name: str) -> list[str]:
+    """The options of a bundled method, each with its values where they are few, or with its default."""
+    shown = []
+    for key, parameter in _parameters(METHODS[name]).items():
+        if values := _values(parameter.annotation):
+            shown.append(f"{key}={'|'.join(values)}")
+        elif parameter.default is parameter.empty:
+            shown.append(key)
+        else:
+            shown.append(f"{key}={parameter.default:g}")
+    return shown
 
 
 def swept(methods: Sequence[str], sweeps: Sequence[str]) -> list[str]:
@@ -260,11 +332,27 @@ def swept(methods: Sequence[str], sweeps: Sequence[str]) -> list[str]:
     return found
 
 
+def with_option(methods: Sequence[str], key: str, value: str) -> list[str]:
+    """Every method with that option. UsageError for one that has it set already, or takes no such option."""
+    found = []
+    for text in methods:
+        module, colon, rest = text.rpartition(":")
+        name, options = parse_method(rest)
+        if key in options:
+            raise UsageError(
+                f"method {text}: {key} is set there, and as {key}={value} for all; expected one of the two."
+            )
+        found.append(f"{module}{colon}{format_method(name, {**options, key: value})}")
+        if key not in _parameters(_factory(text)):
+            raise UsageError(f"{key}={value} for every method: {text} has no option {key}. Ask for it apart.")
+    return found
+
+
 def one_by_one(make_many: MakeMany) -> Make:
     """The `make` of a method that has a `make_many`. What it says of a failure is raised as MediaError."""
 
     def make(item: Item, path: Path) -> Mapping[str, Any]:
-        made = list(make_many([Wanted(item, path)]))
+        made = [one for one in make_many([Wanted(item, path)], Machine()) if not isinstance(one, Step)]
         if [one.pair for one in made] != [item.pair]:
             raise TypeError(f"make_many answered for {[one.pair for one in made]}; expected {item.pair!r} once")
         if made[0].failure:
@@ -294,6 +382,21 @@ def _require_short(text: str, name: str) -> None:
             f"method {text[:40]}…: a name of {len(name)} characters; expected at most {LONGEST_NAME}, since a folder is "
             "named after it. Shorten its options."
         )
+
+
+def _factory(text: str) -> Callable[..., Method]:
+    """What makes the method of a text of its options."""
+    module, colon, rest = text.rpartition(":")
+    name, _ = parse_method(rest)
+    if colon:
+        return _imported(module, name)
+    if name not in METHODS:
+        raise unknown("method", name, [*METHODS, "module:NAME"])
+    return METHODS[name]
+
+
+def _parameters(factory: Callable[..., Method]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(factory, eval_str=True).parameters
 
 
 def _imported(module: str, name: str) -> Callable[..., Method]:
@@ -352,8 +455,16 @@ def _built(text: str, factory: Callable[..., Method], values: Mapping[str, Any])
         "an order that is a whole number": isinstance(fields["order"], int),
         "untrained to be True or False": isinstance(fields["untrained"], bool),
         "workers of None, 1 or more": workers is None or (isinstance(workers, int) and workers > 0),
-        "a make_many(wanted), or None": fields["make_many"] is None or callable(fields["make_many"]),
-        "a ready(), or None": fields["ready"] is None or callable(fields["ready"]),
+        **{
+            f"a {call}, or None": fields[call.partition("(")[0]] is None or callable(fields[call.partition("(")[0]])
+            for call in (
+                "make_many(wanted, machine)",
+                "check(items, machine)",
+                "ready(machine)",
+                "fingerprint()",
+                "plan(clips, item, machine)",
+            )
+        },
         "consent to be True or False": isinstance(fields["consent"], bool),
         "notes of text": isinstance(fields["notes"], tuple) and all(isinstance(note, str) for note in fields["notes"]),
         "licences of text by text": isinstance(licences, Mapping)
@@ -370,7 +481,7 @@ def _line(said: object) -> str:
 
 
 def _options(name: str, factory: Callable[..., Method], given: Mapping[str, str]) -> dict[str, Any]:
-    parameters = inspect.signature(factory, eval_str=True).parameters
+    parameters = _parameters(factory)
     for key in given:
         if key not in parameters:
             raise unknown(f"option of {name}", key, [*parameters, "seed"])
@@ -380,7 +491,27 @@ def _options(name: str, factory: Callable[..., Method], given: Mapping[str, str]
     return {key: _convert(name, key, value, parameters[key].annotation) for key, value in given.items()}
 
 
+def _without_defaults(factory: Callable[..., Method], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that say more than nothing."""
+    defaults = {key: parameter.default for key, parameter in _parameters(factory).items()}
+    defaults |= vars(factory).get("defaults", lambda given: {})(values) if isinstance(factory, FunctionType) else {}
+    return {
+        key: value
+        for key, value in values.items()
+        if not isinstance(defaults[key], str | int | float | None) or value != defaults[key]
+    }
+
+
+def _values(kind: Any) -> list[str]:
+    """The values of an option that takes few; empty where it takes any of its type."""
+    if kind is bool:
+        return ["true", "false"]
+    return [str(value) for value in get_args(kind)] if get_origin(kind) is Literal else []
+
+
 def _convert(name: str, key: str, value: str, kind: Any) -> Any:
+    if (values := _values(kind)) and kind is not bool and value not in values:
+        raise UsageError(f"method {name}@{key}={value}; expected one of {', '.join(values)}.")
     try:
         converted = msgspec.convert(value, kind if kind is not inspect.Parameter.empty else str, strict=False)
     except msgspec.ValidationError as error:

@@ -212,7 +212,7 @@ def labels_of(entries: Sequence[Entry]) -> dict[str, str]:
     for entry, label in zip(entries, labels, strict=True):
         remarks = [clean(entry.method)] if labels.count(label) > 1 else []
         remarks += ["untrained"] if entry.untrained else []
-        remarks += [f"first {entry.limited} pairs"] if entry.limited else []
+        remarks += [f"first {entry.limited} pair{'s' * (entry.limited != 1)}"] if entry.limited else []
         shown[entry.method] = f"{label} ({', '.join(remarks)})" if remarks else label
     return shown
 
