@@ -71,20 +71,14 @@ Stance = Literal["refused", "silent", "nobody", "stated"]  # of a pair on consen
 # How a statement of consent begins; of two that fit, the longer one counts.
 BEGINNINGS: dict[Stance, tuple[str, ...]] = {
     "refused": (
-        "no", "n", "f", "false", "0", "not", "never", "without consent", "refused", "refuses", "refusal", "denied",
-        "denies", "declined", "declines", "withdrawn", "withdrew", "withdraws", "revoked", "revokes", "rescinded",
-        "retracted", "objected", "objects", "objection", "opted out", "opt out", "forbidden", "prohibited", "disagreed",
-        "disagrees", "rejected", "rejects", "expired", "did not", "does not", "do not", "have not", "were not", "didn't",
-        "doesn't", "don't", "hasn't", "haven't", "wasn't", "weren't", "isn't",
+        "no", "not", "never", "false", "without", "refused", "denied", "declined", "withdrawn", "revoked", "objected",
+        "did not", "does not", "do not", "didn't", "doesn't", "don't",
     ),
     "silent": (
-        "unknown", "unstated", "unclear", "unspecified", "undefined", "unconfirmed", "missing", "absent", "nan", "null",
-        "nil", "na", "n a", "todo", "to do", "tbd", "tba", "pending", "awaited", "awaiting", "requested", "not stated",
-        "not known", "not yet", "not asked", "not applicable", "not available", "not recorded", "not specified",
-        "not sure", "not confirmed", "not clear", "no data", "no information", "no record", "no statement", "no answer",
-        "no reply",
+        "unknown", "pending", "null", "na", "n a", "todo", "not stated", "not known", "not yet", "not asked",
+        "not applicable", "no information",
     ),
-    "nobody": ("none", "nobody", "no one"),
+    "nobody": ("none", "nobody"),
 }  # fmt: skip
 BEFORE = ("consent", "is", "was", "has", "been")  # words that may stand before: "consent was refused"
 
@@ -295,7 +289,8 @@ def _is_left(one: _Asked, pair: Pair, split: Split, overwrite: Overwrite) -> boo
     """Whether a clip is to be made, as far as its folder says; what media it was made from is not looked at."""
     if overwrite == "all":
         return True
-    sidecar = read_sidecar(one.folder / f"{pair.id}.json")
+    path = one.folder / f"{pair.id}.json"
+    sidecar = read_sidecar(path) if path.is_file() else None
     if sidecar is not None and sidecar.failure:
         same = (sidecar.request.method, sidecar.request.split) == (one.full_name, split.label)
         return overwrite == "failed" or not same

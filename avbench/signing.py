@@ -217,7 +217,8 @@ def _key(path: Path, certificate: Path, first: Certificate) -> tuple[str, bytes]
         key: Any = serialization.load_pem_private_key(content, password=None)
     except TypeError as error:  # which is how it says that there is a password
         raise UsageError(
-            f"{path}: a private key with a password; expected one without. Take it off: openssl pkey -in {path.name}."
+            f"{path}: a private key with a password; expected one without. Take it off: "
+            f"openssl pkey -in {path.name} -out plain.pem, which nobody else should be able to read."
         ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise UsageError(

@@ -565,7 +565,7 @@ def test_a_recipe_that_there_is_none_of_is_refused(name: str, options: dict[str,
 def test_strengths_outside_of_the_band_are_told_of() -> None:
     strong = recipe("audio-ic-lora", audio_strength=0.9)
     assert list(strong.stage_one["audio"].strengths.values()) == [0.9, 0.5]
-    assert [note[:12] for note in strong.notes] == ["strength 0.9"]
+    assert [note[:18] for note in strong.notes] == ["audio_strength 0.9"]
     assert recipe("audio-ic-lora").notes == ()
     assert len(recipe("audio-ic-lora", checkpoint="audio-only").stage_one["audio"].strengths) == 1
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from avbench.errors import NotFinite
-from avbench.generator.latents import Grid, decoded_frames
+from avbench.generator.latents import Grid, _stride, decoded_frames
 from avbench.generator.tiny import save_tiny
 
 LEVELS = 256
@@ -66,13 +66,34 @@ def test_pieces_are_near_the_whole_and_nowhere_a_frame_off(vae: Any) -> None:
     mean, std = vae.latents_mean, vae.latents_std / vae.config.scaling_factor
     latent = (tokens * std + mean).transpose(1, 2).reshape(1, 8, *grid)
     whole = ((vae.decode(latent, None).sample[0].permute(1, 2, 3, 0) + 1) * 127.5).clamp(0, 255).numpy()
-    assert np.abs(pieces[:41] - whole[:41]).max() < 0.51 + 128 * (pieces.shape != whole.shape)
+    assert pieces.shape == whole.shape
+    assert np.abs(pieces[:41] - whole[:41]).max() < 0.51
     for start in range(41, 97, 8):
         off = {
             shift: math.sqrt(np.square(pieces[start : start + 8] - whole[start + shift : start + shift + 8]).mean())
             for shift in (-1, 0, 1)
         }
         assert off[0] < 0.75 * min(off[-1], off[1])
+
+
+@pytest.mark.parametrize(("height", "width"), [(2, 18), pytest.param(17, 15, marks=pytest.mark.slow)])
+def test_tiles_are_near_the_whole_up_to_every_edge(vae: Any, height: int, width: int) -> None:
+    grid = Grid(1, height, width)
+    tokens = torch.randn((1, grid.tokens, 8), generator=torch.Generator().manual_seed(0))
+    tiled = decoded_frames(vae, tokens, grid).astype(float)
+    mean, std = vae.latents_mean, vae.latents_std / vae.config.scaling_factor
+    latent = (tokens * std + mean).transpose(1, 2).reshape(1, 8, *grid)
+    whole = ((vae.decode(latent, None).sample[0].permute(1, 2, 3, 0) + 1) * 127.5).clamp(0, 255).numpy()
+    for edge in np.s_[:, :64], np.s_[:, -64:], np.s_[:, :, :64], np.s_[:, :, -64:]:
+        assert np.square(tiled[edge] - whole[edge]).mean() < 0.015 * whole.var()
+
+
+@pytest.mark.parametrize("latents", [2, 16, *range(17, 90), 183, 400])
+def test_no_tile_shows_only_what_one_before_it_has_shown(latents: int) -> None:
+    stride = _stride(latents) // 32
+    assert 0 < stride <= 16
+    starts = range(0, latents, stride)
+    assert latents - starts[-1] > (16 - stride) * (len(starts) > 1)
 
 
 def test_levels_are_rounded_once_whatever_the_decoder_computes_in() -> None:

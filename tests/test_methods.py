@@ -650,7 +650,7 @@ def test_the_cascade_cuts_a_first_frame_of_any_shape_to_the_clips(tmp_path: Path
 
 def test_the_cascade_says_how_it_spoke_and_that_it_is_synthetic(demo: Demo) -> None:
     split = load_split("demo")
-    for method, keys in (("classical", 9), ("classical@voice=plain", 9), ("classical@mouth=frozen", 9)):
+    for method, keys in (("classical", 10), ("classical@voice=plain", 10), ("classical@mouth=frozen", 10)):
         folder = demo.runs / method / "demo"
         assert read_run(folder).kind == "baseline"
         sidecar = read_sidecar(folder / f"{split.pairs[0].id}.json")

@@ -190,7 +190,9 @@ def test_a_clip_depends_on_its_seed_and_not_on_its_company_and_failures_spare_th
     "full_of",
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
-        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."
+        ),
         MemoryError(),
     ],
 )
@@ -227,6 +229,47 @@ def test_numbers_that_are_not_finite_are_the_failure_of_their_pair(
     assert (one.pair, one.failure, two.pair) == ("two", "", "one")
     assert "one: after step 1 of 2" in two.failure
     assert [shot.path.exists() for shot in shots] == [False, True]
+
+
+@pytest.mark.parametrize("name", ["idlora", "just-dub-it"])
+def test_what_runs_in_a_phase_has_been_brought_for_it(
+    place: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there: tuple[str, ...] = ()
+    ran: set[str] = set()
+    bring, load = networks.bring, networks.load
+
+    def brought(loaded: Any, setup: Any, *names: str, **used: Any) -> None:
+        nonlocal there
+        there = names
+        bring(loaded, setup, *names, **used)
+
+    def watched(network: Any, name: str, call: str) -> None:
+        run = getattr(network, call)
+
+        def running(*given: Any, **options: Any) -> Any:
+            ran.add(name)
+            assert name in there
+            return run(*given, **options)
+
+        monkeypatch.setattr(network, call, running)
+
+    def loading(*given: Any) -> Any:
+        found = load(*given)
+        for part in ("vae", "audio_vae"):
+            watched(getattr(found, part), part, "encode")
+            watched(getattr(found, part), part, "decode")
+        watched(found.vocoder, "vocoder", "forward")
+        watched(found.upsampler, "upsampler", "forward")
+        for part in ("time_embed", "proj_in", "proj_out"):
+            watched(getattr(found.transformer, part), "transformer", "forward")
+        return found
+
+    monkeypatch.setattr(pipeline, "bring", brought)
+    monkeypatch.setattr(pipeline, "load", loading)
+    (one,) = made(tiny(name, steps=1), place, a_shot(place, tmp_path / "a.mp4", width=128, height=128), memory="staged")
+    assert not one.failure
+    assert ran == {"vae", "audio_vae", "vocoder", "upsampler", "transformer"}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp8"])

@@ -13,7 +13,9 @@ from typing import Any, Literal
 import msgspec
 import pytest
 import torch
+from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from avbench.errors import UsageError, WeightsError
@@ -23,7 +25,7 @@ from avbench.generator.driver import Driver, Text
 from avbench.generator.guidance import IDENTITY, IDLORA, Pass, Skip, resolve
 from avbench.generator.plan import Phase, Plan, Size, memory, metering, phases, text
 from avbench.generator.plan.metering import Meter, Metered, metered
-from avbench.generator.plan.parts import Parts
+from avbench.generator.plan.parts import Blocks, Parts
 from avbench.generator.positions import audio_positions, before, video_positions
 from avbench.generator.recipe import Adapter, Recipe, recipe, terms
 from avbench.generator.sampler import Latents, denoise, predictor
@@ -104,8 +106,10 @@ def streams(
 def words(network: Any) -> dict[str, Text]:
     config = network.config
     wide = (32, 32) if config.use_prompt_embeddings else (config.cross_attention_dim, config.audio_cross_attention_dim)
-    drawn = [torch.randn(1, 1024, width, generator=torch.Generator().manual_seed(width)) for width in wide]
-    return dict.fromkeys(("positive", "negative"), Text(*drawn))
+    return {
+        name: Text(*(torch.randn(1, 1024, width, generator=torch.Generator().manual_seed(width)) for width in wide))
+        for name in ("positive", "negative")
+    }
 
 
 def phase(of: Plan, name: str) -> Phase:
@@ -200,18 +204,29 @@ def test_weights_are_the_bytes_of_the_loaded_networks(
         assert held == sum(each.nbytes for each in [*network.parameters(), *network.buffers()]), part
 
 
+class Fused(TorchFunctionMode):
+    """Attention gives nothing but its answer, as on a GPU: no matrix of queries and keys."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is functional.scaled_dot_product_attention:
+            query = args[0] if args else kwargs["query"]
+            batch, heads, count, width = query.shape
+            return query.new_zeros(batch, count, heads, width).transpose(1, 2)
+        return func(*args, **kwargs)
+
+
 @pytest.mark.parametrize("layout", ["2.0", pytest.param("2.3", marks=pytest.mark.slow)])
 def test_the_peak_of_a_step_is_that_of_a_step_that_is_metered_as_it_runs(
     tiny: dict[str, Path], plans: dict[str, Plan], layout: str
 ) -> None:
     network = transformer(tiny[layout])
     what = member(layout)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), Meter("cpu") as meter:
+    with torch.no_grad(), Meter("cpu") as meter, Fused():
         video, sound = streams((3, 1, 2), 17, (8, 32))
         predict = predictor(Driver(network), video, sound, words(network), resolve(terms(what)))
         predict(Latents(video.x, sound.x), 1.0)
-    matrix = 4 * 4 * (17 + VOICE) * 1024  # of attention to the prompt, which the mathematical form does not spare
-    assert meter.peak - 3 * matrix <= phase(plans[layout], "stage one").activations <= meter.peak
+    assert phase(plans[layout], "stage one").activations == pytest.approx(meter.peak, rel=0.02)
 
 
 def test_what_lives_is_followed_until_it_is_gone() -> None:
@@ -251,6 +266,57 @@ def test_the_tiny_model_is_measured_on_a_cpu(tiny: dict[str, Path], monkeypatch:
     assert "s a clip" in text(one)
 
 
+def test_the_clock_runs_in_the_mode_that_clips_are_made_in(tiny: dict[str, Path]) -> None:
+    matmul, seen = torch.backends.cuda.matmul, []
+    matmul.allow_tf32 = True
+
+    def seeing(*_: object) -> metering.Measured:
+        seen.append(matmul.allow_tf32)
+        return metering.Measured(1.0, 1.0, None, "measured")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "measured", seeing)
+        plan.plan(member("2.0"), tiny["2.0"], 1, Size(9, 64, 64), device="cpu", precision="fp32")
+    assert set(seen) == {False}
+
+
+def test_nothing_is_measured_where_weights_travel(tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a GPU in name alone: trying anything on it would fail."""
+    free(monkeypatch, 10**12)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a GPU")
+    found = planned(member("2.0"), tiny["2.0"], memory="offload")
+    assert {each.source for each in found.phases} == {plan.TRAVELS}
+    assert {each.seconds for each in found.phases} == {None}
+    assert found.mode == "offload"
+
+
+def test_what_is_not_counted_is_said(plans: dict[str, Plan]) -> None:
+    """Networks that take turns move where there is another place than the CPU."""
+    one = plans["2.0"]
+    moving = {
+        (mode, device): "bringing networks to the device" in text(one._replace(mode=mode, device=device))
+        for mode in ("resident", "staged")
+        for device in ("cpu", "a GPU")
+    }
+    assert [where for where, moves in moving.items() if moves] == [("staged", "a GPU")]
+
+
+def test_where_memory_ends_nothing_is_measured() -> None:
+    place = torch.device("cpu")
+
+    def asking(count: int) -> metering.Begin:
+        return lambda _networks, _place: lambda: torch.empty(count, dtype=torch.uint8)
+
+    def broken(_networks: object, _place: object) -> metering.Run:
+        raise RuntimeError("sizes do not match")
+
+    found = metering.measured(asking(2**60), dict, place)  # more than there is to address
+    assert found == (None, None, None, "unknown: cpu has no room to try it now")
+    assert metering.measured(asking(1), dict, place).run is not None
+    with pytest.raises(RuntimeError, match="do not match"):
+        metering.measured(broken, dict, place)
+
+
 def test_a_run_that_is_too_long_to_try_has_no_seconds(plans: dict[str, Plan]) -> None:
     assert {each.seconds for each in plans["2.0"].phases} == {None}
     assert plans["2.0"].seconds is None
@@ -279,19 +345,76 @@ def test_ways_of_holding_weights_hold_less_and_less(plans: dict[str, Plan]) -> N
     assert held.memory["offload"] < held.memory["staged"] < held.memory["resident"]
 
 
+@pytest.mark.slow
+def test_adapters_of_the_other_stage_wait_elsewhere(published: Plan) -> None:
+    of = published.weights
+    for name, used in (("stage one", "id"), ("stage two", "distilled")):
+        found = phase(published, name)
+        assert found.memory["staged"] - found.activations == of["transformer"] + of[used]
+        assert found.memory["resident"] - found.activations == sum(of.values()) - of["text_encoder"] - of["connectors"]
+    apart = phase(published, "inputs")
+    assert apart.memory["staged"] - apart.activations == of["vae"] + of["audio_vae"]
+
+
+def test_one_block_is_on_the_device_when_they_are_offloaded(tiny: dict[str, Path], plans: dict[str, Plan]) -> None:
+    network, found = transformer(tiny["2.0"]), phase(plans["2.0"], "stage one")
+    each = [sum(value.nbytes for value in block.parameters()) for block in network.transformer_blocks]
+    rest = sum(value.nbytes for value in network.parameters()) - sum(each)
+    assert Parts(member("2.0"), tiny["2.0"], "fp32").in_blocks("transformer") == (rest, sum(each), max(each))
+    assert found.memory["offload"] - found.activations == rest + each[0]
+
+
+STORED = {"text_encoder": 24, "connectors": 3, "transformer": 38, "vae": 2, "audio_vae": 1, "vocoder": 1, "id": 4}
+BLOCKS = {"text_encoder": (2, 22, 1), "transformer": (6, 36, 1)}
+PICTURE = 3 * 17 * 128 * 64
+LATENT = 4 * 128 * 3 * 4 * 2  # numbers of 3 frames, a 32nd of the size
+
+
+@pytest.mark.parametrize(
+    ("mode", "device", "unpacked", "networks", "clips"),
+    [
+        ("resident", "cuda", 42, 42, 1),  # the transformer on its way to the device, with its adapter
+        ("resident", "cuda", 20, 24, 1),  # at the size of a smaller one, the text encoder
+        ("resident", "cuda", 80, 80, 1),  # at fp8: before it is cast
+        ("staged", "cuda", 42, 38 + 2 + 1 + 1 + 4, 16),
+        ("offload", "cuda", 42, 38 + 4 + 36, 16),  # the transformer, and its blocks once more
+        ("offload", "cuda", 90, 90, 16),
+        ("resident", "cpu", 42, 60, 1),
+        ("staged", "cpu", 70, 70, 16),
+    ],
+)
+def test_memory_of_the_cpu_is_what_waits_or_is_made_there(
+    mode: memory.Mode, device: str, unpacked: int, networks: int, clips: int
+) -> None:
+    """Networks in units of 10^9 bytes; 60 of them is what runs on a CPU."""
+    unit = 10**9
+    config = SimpleNamespace(config=SimpleNamespace(in_channels=128))
+    parts: Any = SimpleNamespace(
+        stored={name: unit * count for name, count in STORED.items()},
+        adapters={"id": None},
+        unpacked=unit * unpacked,
+        in_blocks=lambda part: Blocks(*(unit * count for count in BLOCKS[part])),
+        meta=lambda _: config,
+    )
+    request = phases.request(member("2.0"), None, SIZE, "bf16")._replace(parts=parts)
+    found = memory.host_bytes(request, mode, torch.device(device), 60 * unit)
+    assert found == networks * unit + clips * LATENT + PICTURE
+
+
 def free(monkeypatch: pytest.MonkeyPatch, count: int | None) -> None:
     """As if a GPU were there, with so many bytes."""
     monkeypatch.setattr(memory, "_free", lambda _: count)
     monkeypatch.setattr(plan, "engine_of", lambda _: SimpleNamespace(device="cuda:0"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "mode", "why"),
     [
         (80e9, "resident", "the first that fits into 90% of 80.0 GB free"),
         (60e9, "staged", "the first that fits into 90% of 60.0 GB free; resident needs 56.5 GB"),
-        (24e9, "offload", "90% of 24.0 GB free; resident needs 56.5 GB; staged needs 52.7 GB"),
-        (8e9, "offload", "nothing fits: it needs 9.0 GB of 8.0 GB free"),
+        (24e9, "offload", "90% of 24.0 GB free; resident needs 56.5 GB; staged needs 51.5 GB"),
+        (8e9, "offload", "nothing fits: it needs 8.2 GB of 8.0 GB free"),
     ],
 )
 def test_auto_is_the_first_way_that_fits(
@@ -486,6 +609,7 @@ def test_a_step_at_full_size_lives_in_the_memory_that_is_known() -> None:
     assert full_size("2.0", 1024, (FULL,)).activations == pytest.approx(6e9, rel=0.15)
 
 
+@pytest.mark.slow
 def test_the_published_model_is_planned_without_a_file_of_it(published: Plan) -> None:
     assert published.calls == 30 * 5 + 3
     assert published.weights["id"] == pytest.approx(1.158e9, rel=0.001)

@@ -144,7 +144,10 @@ def test_strided_lip_sync_has_a_revision_of_its_own(place: Path) -> None:
 def test_trained_networks_that_are_not_here_are_named_before_any_work(place: Path) -> None:
     with pytest.raises(WeightsError, match=r"avbench weights fetch .*whisper-large-v3") as refused:
         score(Path("runs"), splits=["mini"], profile="community", device="cpu")
-    assert "\n" not in str(refused.value)
+    head, *files, command = str(refused.value).splitlines()
+    assert head.startswith("network files to fetch, about 5.6 GB")
+    assert [file.strip().partition(":")[0] for file in files][:2] == ["wavlm-large-finetune", "ecapa-voxceleb"]
+    assert "avbench weights fetch" in command
     assert not list(Path("runs").rglob("scores.jsonl"))
 
 

@@ -61,7 +61,7 @@ def test_the_job_that_kills_its_worker_is_found_and_the_others_are_done(workers:
 
 
 def test_without_a_word_on_deaths_the_run_stops() -> None:
-    with pytest.raises(WorkerDied, match="--workers 1"):
+    with pytest.raises(WorkerDied, match="fewer --workers"):
         list(run_jobs(doubled, [1, 13, 2], 1))
 
 

@@ -128,10 +128,9 @@ def use(transformer: Transformer, names: Sequence[str]) -> None:
     transformer.requires_grad_(False)  # peft makes those in use trainable, and a graph would be kept
 
 
-def put(transformer: Transformer, device: torch.device) -> None:
-    """Moves the transformer with the adapters in use to a device, and the other adapters to the CPU."""
-    known = _known(transformer)
-    idle = [name for name in known if name not in (transformer.active_adapters() if known else ())]
+def put(transformer: Transformer, device: torch.device, used: Sequence[str]) -> None:
+    """Moves the transformer with these adapters to a device, and the other adapters to the CPU."""
+    idle = [name for name in _known(transformer) if name not in used]
     for name, value in (*transformer.named_parameters(), *transformer.named_buffers()):
         waits = any(f".{side}.{adapter}." in name for side in ("lora_A", "lora_B") for adapter in idle)
         value.data = value.data.to("cpu" if waits else device)

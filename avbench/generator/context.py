@@ -15,8 +15,8 @@ under `Rule(cross="targets", text="mean")`. Just-Dub-It's references have `cross
 
 Conventions. One sample, (1, N, C) tokens, packed and normalised, in float32. Masks of attention are added to its logits:
 log(weight), and half the lowest number of the dtype where blocked: kernels multiply it by log2(e), and a row of infinities
-would be no row. Rows that must get nothing at all are set to zero after attention. Where nothing is masked there is no mask, and fused attention stays
-possible. Masks over keys alone have one row, and are broadcast.
+would be no row. Rows that must get nothing at all are set to zero after attention. Where nothing is masked there is no
+mask, and fused attention stays possible. Masks over keys alone have one row, and are broadcast.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ Network: TypeAlias = Any  # of diffusers or transformers: to type checkers their
 
 AUDIO_LATENTS_PER_SECOND = 25
 MAX_FACTOR = 2  # by which a picture is shrunk by plain bilinear interpolation, as the authors do by any
-TILE_PIXELS, TILE_STRIDES = 512, (448, 416)  # of the decoder, in the picture
+TILE_PIXELS, TILE_STRIDE = 512, 448  # of the decoder, in the picture
 TILE_FRAMES, TILE_FRAMES_STRIDE = 64, 40  # and in time
 
 
@@ -96,7 +96,7 @@ def upsampled(vae: Network, upsampler: Network, tokens: Tensor, grid: Grid) -> T
 
 
 def decoded_frames(vae: Network, tokens: Tensor, grid: Grid) -> Pixels:
-    """Tokens → (T, H, W, 3) RGB, decoded in overlapping pieces where it is large; encoding never is."""
+    """Tokens → (T, H, W, 3) RGB, decoded in overlapping pieces where it is large."""
     latent = _folded(audio.denormalise(tokens, *_statistics(vae)), grid).to(vae.dtype)
     frames = np.empty((LATENT_FRAMES * (grid.frames - 1) + 1, *grid.pixels, 3), np.uint8)
     done = 0
@@ -150,18 +150,25 @@ def _in_time(vae: Network, latent: Tensor) -> Iterator[Tensor]:
 @contextlib.contextmanager
 def _tiled(vae: Network, grid: Grid) -> Iterator[None]:
     """Decodes large pictures in tiles; `_in_time` cuts time, as diffusers' own cut leaves later pieces a frame late."""
-    strides = [
-        # Such that the last tile is never a single latent wide, which cannot be decoded.
-        next(stride for stride in TILE_STRIDES if latents % (stride // LATENT_PIXELS) != 1)
-        for latents in (grid.height, grid.width)
-    ]
     framewise = vae.use_framewise_decoding
-    vae.enable_tiling(TILE_PIXELS, TILE_PIXELS, None, *strides)
+    vae.enable_tiling(TILE_PIXELS, TILE_PIXELS, None, _stride(grid.height), _stride(grid.width))
     vae.use_framewise_decoding = False
     try:
         yield
     finally:
         vae.use_tiling, vae.use_framewise_decoding = False, framewise
+
+
+def _stride(latents: int) -> int:
+    """Pixels from tile to tile: such that the fewest that do are of one width, and the last one is not a mere strip.
+
+    A strip is decoded without what is beside it, and all of it would be in what the picture fades into.
+    """
+    size, most = TILE_PIXELS // LATENT_PIXELS, TILE_STRIDE // LATENT_PIXELS
+    if latents <= size:
+        return TILE_PIXELS
+    strides = (-(-latents // tiles) for tiles in range(-(-latents // most), latents))
+    return LATENT_PIXELS * next(stride for stride in strides if (latents - 1) % stride + 1 > size - stride)
 
 
 def _statistics(vae: Network) -> tuple[Tensor, Tensor]:

@@ -7,8 +7,9 @@ LTX-2 19B, 2.3 of LTX-2.3 22B; both read the prompt with Gemma 3 12B. "19B" and 
 transformers have 18.9 and 19.0 thousand million parameters.
 
 Conventions. Adapters are known by rank and layers, from the sizes of their files (the distilled one adapts every linear
-layer: 7.6 GB at rank 384; that of ID-LoRA those of sound and the bridges: 1.16 GB at rank 128). Only what differs from the defaults of diffusers' classes is listed, which are those of 2.0 for most parts.
-Names of parts are those of the folders on disk.
+layer: 7.6 GB at rank 384; that of ID-LoRA those of sound and the bridges: 1.16 GB at rank 128). Only what differs from the
+defaults of diffusers' classes is listed, which are those of 2.0 for most parts. Names of parts are those of the folders on
+disk.
 
 Sources: the class defaults of diffusers 0.42 and the numbers in its conversion script for LTX-2; the Gemma 3 report,
 arXiv 2503.19786, with the configuration published beside its 12B weights.

@@ -4,8 +4,8 @@
     transformer with its adapters, video and audio autoencoders, vocoder, upsampler
 
 Where they are meanwhile is the run's `memory`: "resident" has all of them on the device; "staged" those that a phase of
-the work uses, and the others on the CPU; "offload" does so too, and has no more of the transformer and the text encoder on
-the device than the block that runs. None of this changes a number.
+the work uses, and the others on the CPU; "offload" does so too, and has of the blocks of the transformer and of
+the text encoder no more on the device than the one that runs. None of this changes a number.
 
 Conventions. Networks of sound run in float32; they are small. Prompts are padded at their left to 1024 tokens. At fp8
 the transformer's layers are kept so and computed in bfloat16; adapters are in bfloat16.
@@ -57,6 +57,7 @@ PARTS = ("tokenizer", "text_encoder", "connectors", "transformer", "vae", "audio
 UPSAMPLER = "latent_upsampler"
 # Of few bytes, and felt by every token: the ends, modulation, and what prompts and adapters go through.
 KEPT_AT_FP8 = ("norm", "proj_in", "proj_out$", "time_embed", "av_cross_attn", "adaln", "caption_projection", "lora_")
+NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED")  # how torch says it besides
 MOVING = ("transformer", "vae", "audio_vae", "vocoder", "upsampler")
 
 
@@ -176,7 +177,7 @@ def encode_prompts(
     if setup.memory == "offload":
         _offload(encoder.model.language_model, setup.device)
     else:
-        encoder.to(setup.device)
+        encoder.model.language_model.to(setup.device)  # what sees has nothing to see
     files: dict[str, Path] = {}
     for prompt in dict.fromkeys(prompts):
         words = tokenizer(prompt.strip(), padding="max_length", max_length=MAX_WORDS, return_tensors="pt").to(
@@ -238,7 +239,7 @@ def bring(networks: Networks, setup: Setup, *names: str, used: Sequence[str] = (
     _return_memory(setup)
     for name in moving.keys() & names:
         if name == "transformer":
-            adapters.put(networks.transformer, setup.device)
+            adapters.put(networks.transformer, setup.device, used)
         else:
             moving[name].to(setup.device)
     _return_memory(setup)
@@ -246,7 +247,7 @@ def bring(networks: Networks, setup: Setup, *names: str, used: Sequence[str] = (
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory has ended, of a device or of the host, for which torch has no error of its own."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(said in str(error) for said in NO_MEMORY)
 
 
 def _spec(adapter: Adapter) -> AdapterSpec:
@@ -301,6 +302,9 @@ def _offload(network: Network, device: torch.device) -> None:
     for hook in ("lazy_prefetch_group_offloading", "group_offloading"):
         if network._diffusers_hook.get_hook(hook) is not None:
             network._diffusers_hook.remove_hook(hook, recurse=False)
+    for part in network.modules():  # which would note every block that runs, for a prefetch that is not to be
+        if hasattr(part, "_diffusers_hook"):
+            part._diffusers_hook.remove_hook("layer_execution_tracker", recurse=False)
     for part in network.children():
         if not isinstance(part, torch.nn.ModuleList):
             part.to(device)
@@ -313,6 +317,7 @@ def _return_memory(setup: Setup) -> None:
     if setup.device.type == "cuda":
         gc.collect()
         torch.cuda.empty_cache()
+        torch.accelerator.empty_host_cache()  # offloaded blocks are pinned
 
 
 @contextlib.contextmanager

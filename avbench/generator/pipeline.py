@@ -247,8 +247,9 @@ def _contexts(kit: _Kit, shot: Shot, given: Given) -> tuple[Context, ...]:
         where = positions.rounded(where)
     if recipe.positions == "negative":
         where = positions.before(where)
-    if recipe.reference == "audio" or given.face is None:
+    if recipe.reference == "audio":
         return (Context(IDENTITY, "audio", heard, where, rule=rule),)
+    assert given.face is not None  # of a clip, or the still that stands for one
     grid = video_grid(shot, recipe.stages)
     shown = given.face[None] if given.source is None else given.source
     frames = [fitted(frame[None], *grid.pixels, recipe.image_fit) for frame in shown]  # one by one: small beside all
@@ -364,8 +365,8 @@ def _memory(setup: Setup) -> Iterator[None]:
         smaller = {"resident": "--memory staged or offload", "staged": "--memory offload"}.get(setup.memory)
         ways = [*([smaller] if smaller else []), "precision=fp8", "smaller clips", "a larger device"]
         raise WorkerDied(
-            f"out of memory on {setup.device} at {setup.precision}: {str(error).partition('.')[0]}. Clips made before "
-            f"are kept. Try one of: {', '.join(ways)}."
+            f"out of memory on {setup.device} at {setup.precision}: {' '.join(str(error).split())[:200]}. Clips made "
+            f"before are kept. Try one of: {', '.join(ways)}."
         ) from error
 
 

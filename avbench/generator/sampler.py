@@ -51,7 +51,9 @@ def denoise(
     `texts` has a prompt for each `text` of the passes. UsageError where these do not fit together; NotFinite where
     the transformer gives numbers that are not finite.
     """
-    *_, last = steps(driver, video, audio, texts, sigmas, passes)
+    last = Latents(video.x, audio.x)
+    for latest in steps(driver, video, audio, texts, sigmas, passes):
+        last = latest
     return last
 
 

@@ -111,7 +111,7 @@ def read(recipe: Recipe, shot: Shot) -> Given:
         mel = audio.reference_mel(voice)
     except MediaError as error:
         raise MediaError(f"{file}: {error}") from error
-    return Given(face, voice, mel, source, _record(recipe, voice, source))
+    return Given(face, voice, mel, source, _record(recipe, sound, voice, source))
 
 
 def prompt_text(prompt: Prompt) -> str:
@@ -163,9 +163,10 @@ def _voice(recipe: Recipe, shot: Shot, sound: Sound) -> Sound:
     return Sound(samples, sound.rate)
 
 
-def _record(recipe: Recipe, voice: Sound, source: Pixels | None) -> dict[str, Any]:
-    """What the reference was, as JSON has it."""
-    said: dict[str, Any] = {"seconds": len(voice.samples) / voice.rate, "rate": voice.rate}
+def _record(recipe: Recipe, heard: Sound, voice: Sound, source: Pixels | None) -> dict[str, Any]:
+    """What the reference was and how much of it was taken, as JSON has it."""
+    taken = min(len(heard.samples), len(voice.samples))
+    said: dict[str, Any] = {"seconds": taken / voice.rate, "rate": voice.rate}
     if voice.rate < audio.RATE:
         said["band_limited_hz"] = voice.rate / 2
     if recipe.reference == "dub":

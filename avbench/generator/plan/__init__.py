@@ -6,8 +6,9 @@
 
 Conventions. Seconds are measured on the GPU at hand, at the true sizes, or not told: a CPU is measured only where a run of
 each phase has less than 50 GFLOP. The text, whose encoder is not built for it on a GPU, is told by the rate that stage one
-was measured at. Loading, reading and writing media are no part of any figure. Figures are of one clip where nothing else
-is said.
+was measured at. Loading, bringing networks to the device and back, reading and writing media are no part of any figure.
+Figures are of one clip where nothing else is said. The way of holding weights is chosen by what is counted, before
+anything is measured, as it is when clips are made.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple, get_args
 import torch
 
 from ...errors import UsageError, unknown
-from ...extract.engine import engine_of
+from ...extract.engine import engine_of, exactly
 from .. import layouts
 from ..guidance import Pass, resolve
 from ..networks import Precision
@@ -33,6 +34,7 @@ from .phases import Request, Work, request, voice_seconds, works
 
 __all__ = ["Phase", "Plan", "Size", "choose", "plan", "text"]
 
+TRAVELS = "unknown: weights travel to the device"
 MEASURED_ON_CPU = 50e9  # operations of a run, at most
 RATES = (100e12, 400e12)  # operations a second, to reckon with where nothing is measured
 COLUMNS, LABEL = 100, 9  # of a line, and of what stands before it
@@ -133,14 +135,12 @@ def plan(
     if clips < 1:
         raise UsageError(f"a plan for {clips} clips; expected at least one.")
     place = torch.device(engine_of(device).device)
+    exactly()  # as clips are made
     asked = request(recipe, folder, size, precision)
     work, taken = works(asked), _taken(asked)
-    seconds, notes = _seconds_of(work, taken, asked.parts, place)
+    mode, why = chosen(memory, _rows(asked, taken), place)
+    seconds, notes = _seconds_of(work, taken, asked.parts, place, mode)
     phases = tuple(_phase(name, asked, work[name], taken[name], seconds[name]) for name in work)
-    mode, why = chosen(memory, [phase.memory for phase in phases], place)
-    if mode == "offload" and place.type != "cpu":
-        travels = "unknown: weights travel to the device"
-        phases = tuple(each if each.seconds is None else each._replace(seconds=None, source=travels) for each in phases)
     voice = voice_seconds(asked)
     if recipe.reference == "audio" and recipe.reference_seconds is None:
         notes = (*notes, f"a voice reference of {voice:g} s is reckoned with")
@@ -167,8 +167,7 @@ def choose(
 ) -> tuple[Mode, str]:
     """What "auto" stands for here, and why; nothing is run on the device."""
     asked = request(recipe, folder, size, precision)
-    needed = [_needed(name, asked, taken.activations) for name, taken in _taken(asked).items()]
-    return chosen("auto", needed, torch.device(engine_of(device).device))
+    return chosen("auto", _rows(asked, _taken(asked)), torch.device(engine_of(device).device))
 
 
 def text(plan: Plan) -> str:
@@ -186,7 +185,7 @@ def text(plan: Plan) -> str:
         *_labelled("memory", f"{plan.mode}, {plan.why}"),
         *_labelled("weights", ", ".join(_weight(*each) for each in heaviest)),
         *_labelled("needs", f"{amount(plan.disk_bytes)} read from disk, {amount(plan.host_bytes)} of CPU memory"),
-        *_labelled("time", *_times(plan), "loading, reading and writing media not counted"),
+        *_labelled("time", *_times(plan), f"not counted: {_not_counted(plan)}"),
         *_labelled("note", *plan.notes),
     ]
     return "\n".join(lines)
@@ -204,9 +203,11 @@ def _taken(asked: Request) -> dict[str, Metered]:
 
 
 def _seconds_of(
-    work: Mapping[str, Work], taken: Mapping[str, Metered], parts: Parts, place: torch.device
+    work: Mapping[str, Work], taken: Mapping[str, Metered], parts: Parts, place: torch.device, mode: Mode
 ) -> tuple[dict[str, Measured], tuple[str, ...]]:
     """Every phase on the device itself, with random numbers; the text by the rate of stage one on a GPU. And notes."""
+    if mode == "offload" and place.type != "cpu":
+        return dict.fromkeys(work, Measured(None, None, None, TRAVELS)), ()
     largest = max(each.run for each in taken.values())
     if place.type == "cpu" and largest > MEASURED_ON_CPU:
         why = f"unknown without a GPU: a run of {_operations(largest)} is too long to try on this CPU"
@@ -245,6 +246,11 @@ def _phase(name: str, asked: Request, work: Work, taken: Metered, seconds: Measu
         (seconds.begun or 0.0) + work.runs * (seconds.run or 0.0) if known else None,
         seconds.source,
     )
+
+
+def _rows(asked: Request, taken: Mapping[str, Metered]) -> list[dict[Mode, int]]:
+    """Bytes of the device that each phase needs, as they are counted."""
+    return [_needed(name, asked, each.activations) for name, each in taken.items()]
 
 
 def _needed(name: str, asked: Request, activations: int) -> dict[Mode, int]:
@@ -297,6 +303,12 @@ def _times(plan: Plan) -> list[str]:
     rates = ", ".join(f"{_seconds(plan.flops / rate)} s at {rate / 1e12:g} TFLOP/s" for rate in RATES)
     reasons = dict.fromkeys(phase.source for phase in plan.phases if phase.seconds is None)
     return [*reasons, f"arithmetic alone: {_operations(plan.flops)} a clip, {rates}"]
+
+
+def _not_counted(plan: Plan) -> str:
+    """Of the time."""
+    moved = "bringing networks to the device and back in each batch of clips, "
+    return f"loading, {moved * (plan.mode == 'staged' and plan.device != 'cpu')}reading and writing media"
 
 
 def _operations(count: int) -> str:

@@ -2,7 +2,7 @@
 
     resident   all networks but those of the text; these, before, by themselves
     staged     the networks of one phase, all clips going through it before the next
-    offload    of the transformer and the text encoder one block that runs and the next one, the rest in CPU memory
+    offload    of the transformer and the text encoder the block that runs, the others in CPU memory
 
 "auto" is the first of these that fits.
 
@@ -23,6 +23,7 @@ from ...workers import free_bytes
 from .. import pipeline
 from ..latents import video_grid
 from ..recipe import Memory
+from .parts import Large
 from .phases import Request
 
 __all__ = ["MODES", "Mode", "amount", "chosen", "host_bytes", "weights_held"]
@@ -30,7 +31,7 @@ __all__ = ["MODES", "Mode", "amount", "chosen", "host_bytes", "weights_held"]
 Mode: TypeAlias = Literal["resident", "staged", "offload"]
 
 MODES: tuple[Mode, ...] = get_args(Mode)
-AT_ONCE = 2  # blocks on the device when they are offloaded: one runs, the next one comes
+AT_ONCE = 1  # blocks on the device when they are offloaded: the next one comes when that one has gone
 FREE = 0.9  # of the device's free memory that may be filled
 TEXT = ("text_encoder", "connectors")
 STAGED = {  # networks on the device together, as the pipeline brings them
@@ -46,15 +47,16 @@ STAGED = {  # networks on the device together, as the pipeline brings them
 
 def weights_held(name: str, request: Request) -> dict[Mode, int]:
     """Bytes of weights on the device in the phase of that name."""
-    parts, stored = request.parts, request.parts.stored
+    recipe, parts, stored = request.recipe, request.parts, request.parts.stored
     resident = sum(count for part, count in stored.items() if (part in TEXT) == (name == "text"))
-    here = [*STAGED[name], *(parts.adapters if "transformer" in STAGED[name] else [])]
-    # Without its blocks the transformer stays on the device; adapters are parts of it.
-    large: Literal["text_encoder", "transformer"] = "text_encoder" if name == "text" else "transformer"
-    rest, block = parts.in_blocks(large)
-    running = AT_ONCE * block if large in here else 0
-    others = sum(stored[part] for part in here if part not in (large, *parts.adapters))
-    return {"resident": resident, "staged": sum(stored[part] for part in here), "offload": rest + running + others}
+    used = {"stage one": recipe.stage_one, "stage two": recipe.stage_two}.get(name, {})  # the idle ones wait elsewhere
+    staged = sum(stored[part] for part in (*STAGED[name], *used))
+    # Without its blocks the transformer stays on the device; all adapters are parts of it.
+    large: Large = "text_encoder" if name == "text" else "transformer"
+    blocks = parts.in_blocks(large)
+    running = AT_ONCE * blocks.largest if large in STAGED[name] else 0
+    others = sum(stored[part] for part in STAGED[name] if part != large)
+    return {"resident": resident, "staged": staged, "offload": blocks.rest + running + others}
 
 
 def chosen(asked: Memory, phases: Iterable[Mapping[Mode, int]], place: torch.device) -> tuple[Mode, str]:
@@ -85,16 +87,24 @@ def amount(count: int) -> str:
 
 
 def host_bytes(request: Request, mode: Mode, place: torch.device, peak: int) -> int:
-    """CPU memory: all of it on a CPU (`peak`); else networks on their way to the device or waiting; latents, one picture."""
+    """CPU memory: all of it on a CPU (`peak`); else networks on their way to the device or waiting; latents, one picture.
+
+    Blocks that are offloaded from a GPU lie in pages that are locked: they are copied there, all before the first of
+    them is given up.
+    """
     parts, shot = request.parts, request.shot
     together = 1 if mode == "resident" else pipeline.BATCH
     latent = 4 * video_grid(shot, 1).tokens * int(parts.meta("transformer").config.in_channels)
     made = together * latent + 3 * math.prod((shot.frames, shot.width, shot.height))
     if place.type == "cpu":
-        return peak + made
+        return max(peak, parts.unpacked) + made
     texts = [parts.stored[part] for part in TEXT]
     rest = sum(parts.stored.values()) - sum(texts)
     waiting = max(texts) if mode == "resident" else max(sum(texts), rest)
+    if mode == "offload":
+        adapted = sum(parts.stored[part] for part in ("transformer", *parts.adapters))
+        copied = [sum(texts) + parts.in_blocks("text_encoder").all, adapted + parts.in_blocks("transformer").all]
+        waiting = max(waiting, *copied)
     return max(parts.unpacked, waiting) + made
 
 

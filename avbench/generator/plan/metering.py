@@ -13,6 +13,7 @@ once for a clip, and a run, which is repeated.
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
 import weakref
@@ -30,8 +31,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ...errors import NotFinite
+from .. import networks as loading
 
-__all__ = ["Measured", "Meter", "Metered", "measured", "metered"]
+__all__ = ["Begin", "Measured", "Meter", "Metered", "Network", "Run", "measured", "metered"]
 
 Network: TypeAlias = Any  # of diffusers or transformers: to type checkers their classes are empty
 Run: TypeAlias = Callable[[], object]
@@ -83,12 +85,15 @@ def measured(begin: Begin, build: Callable[[], Mapping[str, Network]], place: to
     """Work done a few times with networks of random numbers; not measured where the device has no room for it."""
     try:
         return _measured(begin, build, place)
-    except torch.OutOfMemoryError:
-        return Measured(None, None, None, f"unknown: {place} has no room to try it now")
     except NotFinite as error:  # of random numbers
         return Measured(None, None, None, f"unknown: {error}")
+    except (MemoryError, RuntimeError) as error:
+        if not loading.is_out_of_memory(error):
+            raise
+        return Measured(None, None, None, f"unknown: {place} has no room to try it now")
     finally:
         if place.type == "cuda":
+            gc.collect()  # else what refers to itself keeps its memory
             torch.cuda.empty_cache()
 
 

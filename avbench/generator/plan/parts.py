@@ -15,7 +15,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +27,21 @@ from .. import networks as loading
 from ..networks import Precision
 from ..recipe import Adapter, Recipe
 
-__all__ = ["Parts"]
+__all__ = ["Blocks", "Large", "Parts"]
 
+Large: TypeAlias = Literal["text_encoder", "transformer"]  # whose blocks may be offloaded
 Network: TypeAlias = Any  # of diffusers or transformers: to type checkers their classes are empty
 
 SINGLE = ("audio_vae", "vocoder")  # run in float32 always
 PUBLISHED = torch.bfloat16
+
+
+class Blocks(NamedTuple):
+    """Bytes of a network whose blocks are offloaded one by one."""
+
+    rest: int  # outside of them
+    all: int
+    largest: int
 
 
 class Parts:
@@ -91,15 +100,16 @@ class Parts:
         """Bytes of the files; of those that are not here, as many as their numbers take."""
         return sum(map(self._on_disk, self.stored))
 
-    def in_blocks(self, part: Literal["text_encoder", "transformer"]) -> tuple[int, int]:
-        """Bytes outside of the blocks that are offloaded one by one, and of the largest block."""
+    def in_blocks(self, part: Large) -> Blocks:
+        """What is in the blocks of a network, with all adapters, and what is not."""
         network = self.meta(part)
         if part == "text_encoder":  # what sees is never on the device
             network = network.model.language_model
         blocks = network.transformer_blocks if part == "transformer" else network.layers
         inside = {id(value) for block in blocks for value in block.parameters()}
         rest = sum(value.nbytes for value in network.parameters() if id(value) not in inside)
-        return rest, max(sum(value.nbytes for value in block.parameters()) for block in blocks)
+        sizes = [sum(value.nbytes for value in block.parameters()) for block in blocks]
+        return Blocks(rest, sum(sizes), max(sizes))
 
     def _on_disk(self, name: str) -> int:
         file = _file(self.adapters[name]) if name in self.adapters else None

@@ -11,9 +11,9 @@ Conventions. Networks are on a device, or on "meta", where tensors have no numbe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,13 +29,10 @@ from ..networks import MAX_WORDS, Precision
 from ..recipe import Recipe, terms
 from ..sampler import Latents, predictor
 from ..shots import Shot, check
+from .metering import Begin, Network, Run
 from .parts import Parts
 
 __all__ = ["Request", "Work", "request", "voice_seconds", "works"]
-
-Network: TypeAlias = Any  # of diffusers or transformers: to type checkers their classes are empty
-Run: TypeAlias = Callable[[], object]
-Begin: TypeAlias = Callable[[Mapping[str, Network], torch.device], Run]
 
 VOICE_SECONDS = 5.0  # of a reference whose length the recipe leaves open
 
