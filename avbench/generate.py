@@ -34,7 +34,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from importlib.metadata import version
 from pathlib import Path
@@ -60,7 +60,7 @@ from .run import (
     write_run,
     write_sidecar,
 )
-from .signing import Generation, Signer, read_manifest, sign
+from .signing import Generation, Signer, Source, read_manifest, sign
 from .split import Pair, Split, media_path, media_root
 from .workers import Progress, Report, check_workers, notes, run_jobs, silent, stop_run
 
@@ -68,19 +68,13 @@ __all__ = ["Generated", "generate", "planned"]
 
 Stance = Literal["refused", "silent", "nobody", "stated"]  # of a pair on consent
 
-# How a statement of consent begins; of two that fit, the longer one counts.
-BEGINNINGS: dict[Stance, tuple[str, ...]] = {
-    "refused": (
-        "no", "not", "never", "false", "without", "refused", "denied", "declined", "withdrawn", "revoked", "objected",
-        "did not", "does not", "do not", "didn't", "doesn't", "don't",
-    ),
-    "silent": (
-        "unknown", "pending", "null", "na", "n a", "todo", "not stated", "not known", "not yet", "not asked",
-        "not applicable", "no information",
-    ),
-    "nobody": ("none", "nobody"),
-}  # fmt: skip
-BEFORE = ("consent", "is", "was", "has", "been")  # words that may stand before: "consent was refused"
+# Words of a statement of consent, as they begin. What is neither agreement nor refusal is taken for silence.
+AGREEMENT = ("agree", "consented", "given", "granted", "licensed", "signed", "yes")
+REFUSAL = ("cannot", "declin", "denie", "deny", "never", "objected", "refus", "revok", "unauth", "without", "withdr")
+NEGATION = ("false", "no", "non", "not")  # whole words
+SILENCE = ("not applicable", "not asked", "not known", "not recorded", "not stated", "not yet", "no information")
+NOBODY = ("nobody", "none")
+BEFORE = ("been", "consent", "has", "is", "she", "he", "they", "was")  # words that may stand before an agreement
 
 
 class Generated(NamedTuple):
@@ -196,6 +190,7 @@ def generate(
                 _require_consent(one.resolved, late, consent)
                 _require_sense(one.resolved, [job.item for job in jobs], machine)
                 _require_ready(one.resolved, machine, report)
+            _require_one_making(one.folder, made_with, {job.item.pair for job in jobs})
             _describe(one.folder, one.resolved, split, limit)
             if method.make_many is None:
                 together += jobs
@@ -334,17 +329,18 @@ def _require_ready(one: Resolved, machine: Machine, report: Report) -> None:
 
 
 def _stance(pair: Pair) -> Stance:
-    """What the beginning of a pair's statement of consent says."""
-    words = re.findall(r"[\w']+", pair.consent.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
-    words = words[next((place for place, word in enumerate(words) if word not in BEFORE), len(words)) :]
-    fitting = [
-        (len(beginning.split()), stance)
-        for stance, beginnings in BEGINNINGS.items()
-        for beginning in beginnings
-        if words[: len(beginning.split())] == beginning.split()
-    ]
-    length, stance = max(fitting, default=(0, "stated" if words else "silent"))
-    return "silent" if stance == "nobody" and len(words) == length else stance  # without a reason
+    """What a pair's statement of consent says: agreement where it begins with one and has no word of refusal."""
+    text = pair.consent.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    words = re.findall(r"[\w']+", text)
+    if not words or " ".join(words).startswith(SILENCE):
+        return "silent"
+    refuses = any(word in NEGATION or word.endswith("n't") or word.startswith(REFUSAL) for word in words)
+    agrees = next((word for word in words if word not in BEFORE), "").startswith(AGREEMENT)
+    if refuses:
+        return "silent" if agrees else "refused"
+    if words[0] in NOBODY:
+        return "nobody" if len(words) > 1 else "silent"
+    return "stated" if agrees else "silent"
 
 
 def _recorded(pair: Pair, method: Method, given: bool) -> str:
@@ -444,6 +440,23 @@ def _is_done(folder: Path, request: Request, overwrite: Overwrite) -> bool:
             "Make it again with --overwrite all, or take another --runs folder."
         )
     return True
+
+
+def _require_one_making(folder: Path, made_with: Mapping[str, str], again: Collection[str]) -> None:
+    """Incomparable where clips that stay are of other settings or networks than those that are to be made."""
+    if not again:
+        return
+    for path in sorted(folder.glob("*.mp4")):
+        sidecar = read_sidecar(path.with_suffix(".json"))
+        if sidecar is None or path.stem in again:
+            continue
+        then = sidecar.request.made_with
+        for part in made_with.keys() & then.keys():
+            if made_with[part] != then[part]:
+                raise Incomparable(
+                    f"{path} was made with {part} {then[part]}, and now it would be {made_with[part]} (its sidecar has them "
+                    "in full). Make all clips again with --overwrite all, or take another --runs folder."
+                )
 
 
 # What is made ----------------------------------------------------------------------------------------------------
@@ -585,12 +598,14 @@ def _signed(job: _Job, outcome: _Outcome, signer: Signer | None) -> _Outcome:
     method = resolve(job.method).method
     if signer is None or outcome.failure or method.kind == "control":
         return outcome
-    with_networks = method.kind == "model" or bool(method.licences)
+    source: Source = "trainedAlgorithmicMedia" if method.kind == "model" or method.licences else "compositeSynthetic"
+    if method.untrained:
+        source = "algorithmicMedia"
     generation = Generation(
         job.request.method,
         job.request.seed,
         hashlib.sha256(msgspec.json.encode(job.request)).hexdigest(),
-        "trainedAlgorithmicMedia" if with_networks else "compositeSynthetic",
+        source,
         method.untrained,
     )
     try:
@@ -717,13 +732,14 @@ def _describe(folder: Path, one: Resolved, split: Split, limit: int | None) -> N
     whole = limit is None or all(
         (folder / f"{pair.id}.mp4").is_file() or (folder / f"{pair.id}.json").is_file() for pair in split.pairs
     )
+    known = read_run(folder)
     info = RunInfo(
         label=one.method.label,
         kind=one.method.kind,
         order=one.method.order,
         untrained=one.method.untrained,
-        limited=0 if whole or limit is None else limit,
-        limited_scores=read_run(folder).limited_scores,
+        limited=0 if whole or limit is None else max(limit, known.limited),
+        limited_scores=known.limited_scores,
     )
     write_run(folder, info)
 

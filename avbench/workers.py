@@ -122,8 +122,7 @@ def stop_run(job: object) -> NoReturn:
     """The `died` of jobs that are ours: a worker that dies on one of them stops the run."""
     raise WorkerDied(
         "a worker process ended without an answer (killed, out of memory, or a crash in native code). "
-        "What was finished is kept; run the same command again, with fewer --workers or another --memory "
-        "if memory is short."
+        "What was finished is kept; run the same command again, with fewer --workers if memory is short."
     )
 
 

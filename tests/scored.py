@@ -19,7 +19,7 @@ Outcomes = Mapping[str, Mapping[str, float | str]]  # scale → pair → value, 
 HEAD = {
     "description": "d",
     "profile": "embedded",
-    "consent": "c",
+    "consent": "agreed",
     "licence": "l",
     "frames": 121,
     "width": 8,
@@ -39,7 +39,7 @@ def pair_json(name: str, speaker: str = "ann", **changes: Any) -> dict[str, Any]
         "language": "en",
         "target": f"{name}.mp4",
         "same_video": True,
-        "consent": "c",
+        "consent": "agreed",
         **changes,
     }
 

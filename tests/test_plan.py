@@ -330,6 +330,12 @@ def test_lines_for_a_person_are_at_most_a_hundred_columns(plans: dict[str, Plan]
     assert not any(line.endswith(("adapter", "1.0")) for line in lines)  # an amount keeps its name and its unit
 
 
+def test_a_plan_without_notes_is_told_too(plans: dict[str, Plan]) -> None:
+    said = text(plans["2.0"]._replace(notes=(), device="a GPU"))
+    assert "note" not in said
+    assert "one memory" in text(plans["2.0"])
+
+
 def test_passes_that_weigh_nothing_are_in_no_plan(tiny: dict[str, Path]) -> None:
     request = phases.request(member("2.0", identity_scale=1.0), tiny["2.0"], SIZE, "fp32")
     assert phases.works(request)["stage one"].passes == 4
@@ -514,6 +520,7 @@ def test_relatives_are_planned(tiny: dict[str, Path], name: str) -> None:
     found = planned(recipe(name, model="tiny", **options), tiny["2.0"], size=Size(9, 64, 64))
     assert found.calls == phase(found, "stage one").calls + 2 * (name == "just-dub-it") + 3 * (name == "ltx-zeroshot")
     assert all(each.flops > 0 and each.activations > 0 for each in found.phases)
+    assert text(found).startswith(f"{name} (LTX-2.0): 3 clips of 9 frames at 64 x 64")
 
 
 # The published size --------------------------------------------------------------------------------------------

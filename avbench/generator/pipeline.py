@@ -333,7 +333,7 @@ def _provenance(kit: _Kit, work: _Work, sound: Sound) -> dict[str, Any]:
         "width": shot.width,
         "height": shot.height,
         "prompt": prompt_text(shot.prompt),
-        "negative_prompt": kit.negative,
+        **({"negative_prompt": kit.negative} if kit.negative in kit.words else {}),
         "reference": work.reference,
         "adapters": {name: _plain(one) for name, one in kit.networks.loaded.items()},
         "device": torch.cuda.get_device_name(setup.device) if setup.device.type == "cuda" else setup.device.type,

@@ -186,6 +186,7 @@ def fingerprint(made_by: Recipe, precision: Precision) -> dict[str, str]:
 def plan(made_by: Recipe, precision: Precision, asked: tuple[int, Item], machine: Machine) -> str:
     """What so many clips of the item's size cost, for a person. Needs no network files: those that are here are read."""
     _require_libraries(made_by)
+    engine_of(machine.device)
     from ..generator import plan as planning
     from ..generator.tiny import save_tiny
 

@@ -34,6 +34,7 @@ from .phases import Request, Work, request, voice_seconds, works
 
 __all__ = ["Phase", "Plan", "Size", "choose", "plan", "text"]
 
+ONE_MEMORY = "the columns are of a GPU; on a CPU all networks lie in one memory, whatever the way"
 TRAVELS = "unknown: weights travel to the device"
 MEASURED_ON_CPU = 50e9  # operations of a run, at most
 RATES = (100e12, 400e12)  # operations a second, to reckon with where nothing is measured
@@ -186,7 +187,7 @@ def text(plan: Plan) -> str:
         *_labelled("weights", ", ".join(_weight(*each) for each in heaviest)),
         *_labelled("needs", f"{amount(plan.disk_bytes)} read from disk, {amount(plan.host_bytes)} of CPU memory"),
         *_labelled("time", *_times(plan), f"not counted: {_not_counted(plan)}"),
-        *_labelled("note", *plan.notes),
+        *_labelled("note", *plan.notes, *([ONE_MEMORY] if plan.device == "cpu" else [])),
     ]
     return "\n".join(lines)
 
@@ -262,7 +263,7 @@ def _needed(name: str, asked: Request, activations: int) -> dict[Mode, int]:
 
 def _labelled(label: str, *said: str) -> list[str]:
     """Lines that begin with a word, in its column, or as far in; what JOINED joins is not parted."""
-    labels = [label, *[""] * (len(said) - 1)]
+    labels = [label, *[""] * len(said)][: len(said)]
     return [
         line.replace(JOINED, " ")
         for word, each in zip(labels, said, strict=True)
