@@ -215,6 +215,10 @@ def generate(
                 report(Progress("generate", made + failed, total, failed, begun=sum(begun.values())))
         for one in asked:
             _describe(one.folder, one.resolved, split, limit)
+    if signer is not None and (count := sum(_unsigned(one, pair) for one in asked for _, pair in pairs)):
+        notes(report, "generate")(
+            f"clips without a manifest, as they were there already: {count}; --overwrite all makes them anew"
+        )
     failures = spared + [
         (one.resolved.name, pair.id, sidecar.failure)
         for one in asked
@@ -617,6 +621,13 @@ def _signed(job: _Job, outcome: _Outcome, signer: Signer | None) -> _Outcome:
     except MediaError as error:
         return outcome._replace(clip_sha256="", failure=_reason(error, job))
     return outcome._replace(provenance={**outcome.provenance, "c2pa": recorded}, clip_sha256=sha256(job.part))
+
+
+def _unsigned(one: _Asked, pair: Pair) -> bool:
+    """Whether a clip that would be signed is there without a manifest of ours."""
+    sidecar = read_sidecar(one.folder / f"{pair.id}.json")
+    made = sidecar is not None and not sidecar.failure and "c2pa" not in sidecar.provenance
+    return made and one.resolved.method.kind != "control"
 
 
 def _is_ours(job: _Job) -> bool:

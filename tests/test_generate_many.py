@@ -731,6 +731,19 @@ def test_synthetic_clips_are_signed_before_their_digest_is_taken(place: Place, s
     assert (place.folder / "runs" / "truth" / "mini" / "a.mp4").read_bytes() == b"bytes of a.mp4"
 
 
+def test_clips_that_were_there_unsigned_are_told_of(place: Place, signed: list[Generation]) -> None:
+    place.generate("truth", limit=1)
+    place.generate(limit=2)
+    told: list[Progress] = []
+    place.generate("truth", ":method", limit=2, signer=SIGNER, report=told.append)
+    assert [one.note for one in told if "manifest" in one.note] == [
+        "clips without a manifest, as they were there already: 2; --overwrite all makes them anew"
+    ]
+    told.clear()
+    place.generate("truth", ":method", limit=1, signer=SIGNER, overwrite="all", report=told.append)
+    assert not [one for one in told if "manifest" in one.note]
+
+
 # Consent ---------------------------------------------------------------------------------------------------------
 
 

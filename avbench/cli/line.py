@@ -80,8 +80,13 @@ def demo(runs: Path, workers: int | None) -> None:
     help="Networks all on the device, one stage after the other, or from the CPU's memory; auto: the first that fits.",
 )
 @option("--plan", is_flag=True, help="Prints memory, passes and time of each method, and makes nothing.")
-@option("--c2pa-certificate", "certificate", type=FILE, help="Signs every synthetic clip: certificates, PEM; with …")
-@option("--c2pa-key", "key", type=FILE, help="… the private key of the first of them, PEM.")
+@option(
+    "--c2pa-certificate",
+    "certificate",
+    type=FILE,
+    help="Signs every synthetic clip: the certificates, PEM, with --c2pa-key.",
+)
+@option("--c2pa-key", "key", type=FILE, help="The private key of the first of the certificates, PEM.")
 @option(
     "--workers",
     type=int,

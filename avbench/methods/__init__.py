@@ -515,7 +515,8 @@ def _convert(name: str, key: str, value: str, kind: Any) -> Any:
     try:
         converted = msgspec.convert(value, kind if kind is not inspect.Parameter.empty else str, strict=False)
     except msgspec.ValidationError as error:
-        raise UsageError(f"method {name}@{key}={value}: {error}.") from error
+        said = "expected a number" if kind in (int, float, joint.Number) else str(error)
+        raise UsageError(f"method {name}@{key}={value}: {said}.") from error
     except TypeError as error:  # a type that no text can be turned into
         raise UsageError(
             f"method {name}@{key}={value}: the option is of type {kind}; expected one that text can be turned into."

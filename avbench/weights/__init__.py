@@ -453,9 +453,10 @@ def _require_accepted(weight: Weight) -> None:
 
 def _require_online(weight: Weight, fault: str) -> None:
     if offline():
+        what = "its folder" if isinstance(weight.source, Repository) else "the file"
         raise WeightsError(
             f"{weight.name}: {fault}, and nothing is downloaded (AVBENCH_OFFLINE or --offline). Allow downloads, or put "
-            f"the file there yourself. {_remedy(weight)}"
+            f"{what} there yourself. {_remedy(weight)}"
         )
 
 
