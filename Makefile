@@ -9,8 +9,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 demo: .venv/.embedded  ## make clips, score them, print the table
 	@$(BIN)/avbench demo
 
-test: .venv/.dev  ## everything that is quick: under 6 minutes
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup -m "not slow"
+test: .venv/.dev  ## everything that is quick: under 6 minutes; a process for each CPU, in which further threads would only wait
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup -m "not slow"
 
 test-slow: .venv/.dev  ## kills, worker counts, networks in full size
 	@$(BIN)/python -m pytest -m slow
