@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 demo: .venv/.embedded  ## make clips, score them, print the table
 	@$(BIN)/avbench demo
 
-test: .venv/.dev  ## everything that is quick: under 6 minutes; a process for each CPU, in which further threads would only wait
+test: .venv/.dev  ## everything that is quick: under 10 minutes on two cores; a process for each CPU, in which further threads would only wait
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup -m "not slow"
 
 test-slow: .venv/.dev  ## kills, worker counts, networks in full size
