@@ -38,6 +38,17 @@ def avbench_home(common: Path) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Networks of a few megabytes are slowest on many threads."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What needs the demo comes last: it is made meanwhile. One process has all other tests of a file, and what they load."""
     items.sort(key=needs_demo)

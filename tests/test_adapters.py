@@ -18,9 +18,9 @@ from avbench.errors import UsageError, WeightsError
 from avbench.generator import adapters
 from avbench.generator.adapters import AdapterSpec, changes, load, smallest_forward, use
 
-from .test_generator_parts import one_thread, tiny
+from .test_generator_parts import tiny
 
-__all__ = ["one_thread"]  # a fixture of every test
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 BASES = pytest.mark.parametrize("base", ["2.0", "2.3"])
 AUDIO = ("audio_attn1", "audio_attn2", "audio_ff")

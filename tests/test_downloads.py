@@ -58,18 +58,23 @@ class File:
     leads_to: str = ""
 
 
-class Server:
-    """A web server on this machine; remembers which ranges were asked for."""
+class Local:
+    """A web server on this machine; what it says to a request, and to one for the head alone, is `answer`."""
+
+    protocol = "HTTP/1.0"
 
     def __init__(self) -> None:
-        self.files: dict[str, File] = {}
-        self.asked: list[tuple[str, str]] = []
         self.closing = threading.Event()
-        server = self
+        local = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = local.protocol
+
             def do_GET(self) -> None:
-                server.answer(self)
+                local.answer(self, True)
+
+            def do_HEAD(self) -> None:
+                local.answer(self, False)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -80,11 +85,23 @@ class Server:
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,))
         self._thread.start()
 
+    def answer(self, request: BaseHTTPRequestHandler, wanted: bool) -> None:
+        raise NotImplementedError
+
     def close(self) -> None:
         self.closing.set()
         self._http.shutdown()
         self._thread.join()
         self._http.server_close()
+
+
+class Server(Local):
+    """Has files; remembers which ranges were asked for."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, File] = {}
+        self.asked: list[tuple[str, str]] = []
+        super().__init__()
 
     def offer(self, path: str = "/net.bin", **settings: Any) -> str:
         self.files[path] = dataclasses.replace(File(), **settings)
@@ -93,7 +110,10 @@ class Server:
     def ranges(self) -> list[str]:
         return [asked for _, asked in self.asked]
 
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
+    def answer(self, request: BaseHTTPRequestHandler, wanted: bool) -> None:
+        if not wanted:
+            request.send_error(501)
+            return
         self.asked.append((request.path, request.headers.get("Range", "")))
         file = self.files.get(request.path.partition("?")[0])
         if file is None or file.answers:
@@ -856,38 +876,15 @@ def commit(repository: str) -> str:
     return hashlib.sha1(repository.encode()).hexdigest()
 
 
-class Hub:
-    """A model hub on this machine, as huggingface_hub speaks with it; remembers which files were asked for."""
+class Hub(Local):
+    """A model hub, as huggingface_hub speaks with it; remembers which files were asked for."""
+
+    protocol = "HTTP/1.1"
 
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}
         self.asked: list[str] = []
-        self.closing = threading.Event()
-        hub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                hub.answer(self, True)
-
-            def do_HEAD(self) -> None:
-                hub.answer(self, False)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self._http.server_address[1]}"
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,))
-        self._thread.start()
-
-    def close(self) -> None:
-        self.closing.set()
-        self._http.shutdown()
-        self._thread.join()
-        self._http.server_close()
+        super().__init__()
 
     def answer(self, request: BaseHTTPRequestHandler, wanted: bool) -> None:
         parts = request.path.partition("?")[0].strip("/").split("/")

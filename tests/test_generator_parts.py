@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -24,14 +23,7 @@ from avbench.generator.guidance import IDLORA, Pass, Skip, Term, resolve
 from avbench.generator.recipe import FAMILY, Recipe, recipe, settings
 from avbench.weights import WEIGHTS
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small are slowest on many threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # Noise levels ----------------------------------------------------------------------------------------------------

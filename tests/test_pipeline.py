@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,20 +28,12 @@ from avbench.generator.shots import Shot, prompt_text, read
 from avbench.generator.tiny import save_tiny
 from avbench.split import Prompt
 
-pytestmark = pytest.mark.slow  # whole clips and loops of tiny models, a second each
+# Whole clips and loops of tiny models, a second each.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 PROMPT = Prompt("a man speaks to the camera", "good morning", "calmly", "rain on a window")
 RATE = 16_000
 LAYOUTS: tuple[Literal["2.0", "2.3"], ...] = ("2.0", "2.3")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small are slowest on many threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

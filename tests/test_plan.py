@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,21 +30,14 @@ from avbench.generator.recipe import Adapter, Recipe, recipe, terms
 from avbench.generator.sampler import Latents, denoise, predictor
 from avbench.generator.tiny import save_tiny
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LAYOUTS: tuple[Literal["2.0", "2.3"], ...] = ("2.0", "2.3")
 SIZE = Size(17, 128, 64)
 VOICE = 126  # tokens of five seconds
 FULL = Pass("full", "positive", (), None, False, 1.0, 1.0)
 
 layouts_ = pytest.mark.parametrize("layout", LAYOUTS)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small are slowest on many threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

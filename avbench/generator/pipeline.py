@@ -60,7 +60,7 @@ from .recipe import Memory, Recipe, settings, terms
 from .sampler import Latents, steps
 from .shots import Given, Shot, check, prompt_text, read
 
-__all__ = ["FIRST_SECONDS_APART", "Made", "Step", "produce"]
+__all__ = ["FIRST_SECONDS_APART", "Made", "Step", "produce", "video_positions"]
 
 FIRST_SECONDS_APART = 0.5  # of a clip: the voice is often unstable there, so that metrics may leave it out
 BATCH = 16  # shots, where networks take turns: as many as a kill may lose
@@ -122,6 +122,12 @@ def _that_fits(
     largest = max((Size(shot.frames, shot.width, shot.height) for shot in shots), key=math.prod)
     mode, _ = choose(recipe, folder, largest, device=str(place), precision=precision)
     return mode
+
+
+def video_positions(recipe: Recipe, grid: Grid) -> Tensor:
+    """Where the latents of a picture are, (1, 3, N, 2), in the dtype that the recipe has them in."""
+    where = positions.video_positions(*grid, FRAME_RATE)
+    return positions.rounded(where) if recipe.position_dtype == "bfloat16" else where
 
 
 # The order of work -----------------------------------------------------------------------------------------------
@@ -257,7 +263,7 @@ def _contexts(kit: _Kit, shot: Shot, given: Given) -> tuple[Context, ...]:
     seen = encoded(networks.vae, pixels).cpu()
     return (
         Context(SOURCE, "audio", heard, where, rule=rule),
-        Context(SOURCE, "video", seen, _video_positions(recipe, grid), rule=rule),
+        Context(SOURCE, "video", seen, video_positions(recipe, grid), rule=rule),
     )
 
 
@@ -381,12 +387,7 @@ def _video(
     for frame in first[:1]:
         clean = torch.cat([frame.to(clean), clean[:, frame.shape[1] :]], dim=1)
         mask[:, : frame.shape[1]] = 0
-    return state("video", clean, mask, _video_positions(recipe, grid), contexts)
-
-
-def _video_positions(recipe: Recipe, grid: Grid) -> Tensor:
-    where = positions.video_positions(*grid, FRAME_RATE)
-    return positions.rounded(where) if recipe.position_dtype == "bfloat16" else where
+    return state("video", clean, mask, video_positions(recipe, grid), contexts)
 
 
 def _drawn(generator: torch.Generator, stream: Stream) -> Tensor:

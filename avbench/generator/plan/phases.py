@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from ...clip import FRAME_RATE
 from ...split import Prompt
@@ -200,7 +199,7 @@ def _streams(request: Request, config: Any, home: torch.device, first: bool) -> 
     sound = torch.zeros(1, count, config.audio_in_channels, device=home)
     made = torch.full((1, count), float(first))
     return (
-        state("video", clean, mask, _places(recipe, grid), contexts),
+        state("video", clean, mask, pipeline.video_positions(recipe, grid), contexts),
         state("audio", sound, made, positions.audio_positions(count), contexts),
     )
 
@@ -220,16 +219,11 @@ def _contexts(request: Request, grid: Grid, config: Any, home: torch.device) -> 
     if not dub:
         return [voice]
     seen = torch.zeros(1, grid.tokens, config.in_channels, device=home)
-    return [voice, Context(group, "video", seen, _places(recipe, grid), rule=rule)]
+    return [voice, Context(group, "video", seen, pipeline.video_positions(recipe, grid), rule=rule)]
 
 
 def _has_first_frame(recipe: Recipe) -> bool:
     return recipe.first_frame or recipe.reference == "dub"
-
-
-def _places(recipe: Recipe, grid: Grid) -> Tensor:
-    where = positions.video_positions(*grid, FRAME_RATE)
-    return positions.rounded(where) if recipe.position_dtype == "bfloat16" else where
 
 
 def _words(transformer: Network, place: torch.device) -> Text:
